@@ -1,0 +1,72 @@
+# The five commands, and their helpers. `make` alone lists them.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALL := $(RUN) -m local.install
+
+FEED ?= simulator
+DATA ?=
+SPEED ?= 60
+RULESET ?=
+ARGS ?=
+RESULTS ?= data/benchmarks
+export FEED DATA SPEED RULESET
+
+.DEFAULT_GOAL := help
+.PHONY: help up down doctor test check bench docs clean
+
+help: ## list the commands
+	@echo 'tickstream: make <command>'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r name text; do printf '  %-7s %s\n' "$$name" "$$text"; done
+
+up: $(VENV)/run.stamp ## start everything; Ctrl-C stops it  [FEED=simulator|replay DATA=PATH SPEED=60|max RULESET=NAME]
+	@$(RUN) -m local up
+
+down: $(VENV)/run.stamp ## stop, from elsewhere, the stack that `make up` started here
+	@$(RUN) -m local down
+
+doctor: ## what is missing on this machine, and how to get it
+	@$(if $(wildcard $(RUN)),$(RUN),$(or $(PYTHON),python3)) -m local doctor
+
+test: $(VENV)/dev.stamp ## run the tests on servers of their own  [ARGS="-k name"]
+	@$(RUN) -m local jars >/dev/null
+	@$(RUN) -m pytest $(ARGS)
+
+check: $(VENV)/dev.stamp ## lint, format and types; changes nothing
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+
+bench: $(VENV)/run.stamp ## measure latency, throughput and recovery into RESULTS=data/benchmarks  [ARGS="--help"]
+	@$(RUN) -m local jars >/dev/null
+	@mkdir -p $(RESULTS)
+	@for what in latency throughput recovery; do \
+		$(RUN) -m benchmarks $$what --json $(RESULTS)/$$what.json $(ARGS) || exit 1; done
+
+docs: $(VENV)/run.stamp ## check the links of README.md and docs/
+	@$(RUN) -m local docs-check
+
+clean: ## remove the virtual environment, the jars and the caches; data/ stays
+	rm -rf $(VENV) .jars .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse
+	find . -name __pycache__ -not -path './data/*' -prune -exec rm -rf {} +
+
+# A stamp is newer than the requirements it was installed from.
+$(VENV)/run.stamp: requirements.txt | $(RUN)
+	@echo 'installing requirements.txt into $(VENV) (about 600 MB, once) …'
+	@$(INSTALL) requirements.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.txt requirements.txt | $(RUN)
+	@echo 'installing requirements-dev.txt into $(VENV) (once) …'
+	@$(INSTALL) requirements-dev.txt
+	@touch $(VENV)/run.stamp $@
+
+$(RUN):
+	@command -v '$(PYTHON)' >/dev/null || { echo 'error: Python 3.11, 3.12 or 3.13 is needed and was not found: install one, or run' \
+		'make PYTHON=/path/to/python3.12 …' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+		f"error: Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.12 …")'
+	@echo 'creating $(VENV) with $(PYTHON) …'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo 'error: no virtual environment could be made' \
+		'(Debian: apt-get install python3-venv)' >&2; exit 1; }

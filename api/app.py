@@ -1,0 +1,50 @@
+"""`create_app(settings)`: the whole REST application, built from settings and nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import errors
+from api.params import Services
+from api.routes import bars, health, latest, symbols, ticks
+from conf.settings import Settings
+from core.clock import Clock, SystemClock
+from stores.redis import RedisReader
+from stores.timescale_reads import TimescaleReader
+
+VERSION = "0.1.0"
+ABOUT = """Market bars, exact when final and milliseconds old while forming.
+
+Times are RFC 3339 or epoch milliseconds on the way in, RFC 3339 UTC with microseconds on the way out; ranges are
+half-open, `[start, end)`. Prices and volumes are exact decimal text; `numeric=float` gives JSON numbers, rounded to
+doubles. Errors are problem+json. Write a `+` in a query as `%2B`.
+"""
+
+
+def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
+    """The application. It starts, and keeps answering what it can, while stores are down.
+
+    Raises ConfigError for a DSN or URL that cannot be parsed. Connections are opened and closed by the lifespan.
+    """
+    services = Services(
+        settings=settings,
+        clock=clock or SystemClock(),
+        history=TimescaleReader(settings.postgres_dsn.get_secret_value()),
+        live=RedisReader(settings.redis_url.get_secret_value()),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(services.live.close)
+            stack.push_async_callback(services.history.close)
+            await services.history.open()
+            yield
+
+    app = FastAPI(title="tickstream", version=VERSION, description=ABOUT, lifespan=lifespan)
+    app.state.services = services
+    errors.install(app)
+    for resource in (health, symbols, latest, ticks, bars):
+        app.include_router(resource.router)
+    return app

@@ -1,0 +1,96 @@
+"""Bars as a reader wants them: stored rows joined with the live tail, gaps filled. Pure functions.
+
+A bar here is a dict with `core.records.BAR_COLUMNS` as keys, `start` and `end` in epoch microseconds. A range is
+half-open over `start`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal
+
+from core.intervals import Interval
+from core.records import BAR_COLUMNS
+
+Row = Mapping[str, Any]
+Fill = Literal["none", "null", "prev"]
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Starts in `[start, end)`, of which at most `limit` are wanted: the newest ones or the oldest."""
+
+    start: int
+    end: int
+    limit: int
+    newest: bool
+
+    def cut(self, rows: list[Row]) -> list[Row]:
+        """At most `limit` of ascending rows, from the wanted side."""
+        return rows[-self.limit :] if self.newest else rows[: self.limit]
+
+
+def join(stored: Iterable[Row], tail: Iterable[Row], start: int, end: int) -> list[Row]:
+    """Every bar with a start in `[start, end)` once, ascending.
+
+    Of two bars with one start the higher revision wins; of equal revisions the one that is not forming.
+    """
+    best: dict[int, Row] = {}
+    for row in (*stored, *tail):
+        if start <= row["start"] < end:
+            held = best.get(row["start"])
+            if held is None or _rank(row) > _rank(held):
+                best[row["start"]] = row
+    return [best[key] for key in sorted(best)]
+
+
+def fill(
+    bars: list[Row], prior: Row | None, window: Window, interval: Interval, mode: Fill, until: int = 0
+) -> list[Row]:
+    """`bars` (ascending, inside the window) with a synthetic row where there is none, cut to the window's limit.
+
+    Nothing is made up before the first bar of the symbol: `prior`, a bar before the window, says that it has begun.
+    Nothing is made up after the last bar either, but for slots that start before `until`.
+    The cost is bounded by the limit, however wide the window is.
+    """
+    if mode == "none" or not (bars or prior):
+        return window.cut(bars)
+    first, stop = _slots(bars, prior, window, interval, until)
+    by_start = {bar["start"]: bar for bar in bars}
+    close = last_close(bar for bar in (*bars[::-1], prior) if bar is not None and bar["start"] < first)
+    filled: list[Row] = []
+    for start in range(first, stop, interval.us):
+        row = by_start.get(start) or _synthetic(start, interval, close if mode == "prev" else None)
+        close = close if row["close"] is None else row["close"]
+        filled.append(row)
+    return filled
+
+
+def last_close(newest_first: Iterable[Row]) -> Decimal | None:
+    """The newest close that is known: a bar whose trades may touch no price has none."""
+    return next((bar["close"] for bar in newest_first if bar["close"] is not None), None)
+
+
+def _rank(row: Row) -> tuple[int, bool]:
+    return row["rev"], row["state"] != "forming"
+
+
+def _slots(bars: list[Row], prior: Row | None, window: Window, interval: Interval, until: int) -> tuple[int, int]:
+    """The first start to answer, and the first one no longer."""
+    first = bars[0]["start"] if prior is None else _ceil(window.start, interval)
+    stop = max(bars[-1]["end"] if bars else 0, _ceil(min(window.end, until), interval))
+    if window.newest:
+        return max(first, stop - window.limit * interval.us), stop
+    return first, min(stop, first + window.limit * interval.us)
+
+
+def _ceil(us: int, interval: Interval) -> int:
+    return -(-us // interval.us) * interval.us
+
+
+def _synthetic(start: int, interval: Interval, close: Decimal | None) -> Row:
+    row: dict[str, Any] = dict.fromkeys(BAR_COLUMNS)
+    row |= {"interval": interval.name, "start": start, "end": start + interval.us, "rev": 0, "state": "synthetic"}
+    row |= {"open": close, "high": close, "low": close, "close": close}
+    return row | {"volume": ZERO, "notional": ZERO, "trade_count": 0}

@@ -1,0 +1,167 @@
+"""The answers, as published in OpenAPI. Rendering goes through `api.render`; tests hold the two together."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Amount = Annotated[str | float, Field(description="exact decimal text, or a JSON number with `numeric=float`")]
+Time = Annotated[str, Field(description="RFC 3339, UTC, microseconds", examples=["2024-05-01T13:30:00.000000Z"])]
+
+
+class Answer(BaseModel):
+    """What every answer shares: no field that is not named here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(BaseModel):
+    """problem+json (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["urn:tickstream:problem:unknown-symbol"])
+    title: str
+    status: int
+    detail: str
+    instance: str
+
+
+class BarModel(Answer):
+    """One bar of `[start, end)`. Prices are null where no trade was allowed to touch them, or in a `fill=null` row."""
+
+    start: Time
+    end: Time
+    open: Amount | None
+    high: Amount | None
+    low: Amount | None
+    close: Amount | None
+    volume: Amount
+    notional: Amount = Field(description="sum of price times size")
+    vwap: Amount | None = Field(description="notional / volume")
+    trade_count: int
+    open_at: Time | None = Field(description="event time of the opening trade")
+    close_at: Time | None = Field(description="event time of the closing trade")
+    first_trade_id: str | None
+    last_trade_id: str | None
+    kafka_partition: int | None
+    first_offset: int | None
+    last_offset: int | None
+    rev: int = Field(description="revision: a higher one replaces a lower one; 0 in a synthetic row")
+    state: Literal["forming", "final", "amended", "synthetic"]
+    reason: str | None = Field(description="why the bar was amended")
+    ruleset: str | None = Field(description="which sale conditions count, with version")
+    received_at: Time | None
+    processed_at: Time | None
+    is_final: bool = Field(description="true for final and amended bars")
+    synthetic: bool = Field(description="made up by `fill`: no trade happened")
+
+
+class BarsAnswer(Answer):
+    """Bars of one symbol, with the request as it was understood."""
+
+    symbol: str
+    interval: str
+    start: Time | None
+    end: Time | None
+    order: Literal["asc", "desc"]
+    fill: Literal["none", "null", "prev"]
+    numeric: Literal["text", "float"]
+    tail: Literal["ok", "unavailable"] = Field(description="`unavailable`: bars still forming could not be read")
+    truncated: bool = Field(description="the range holds more than `limit` bars")
+    bars: list[BarModel]
+
+
+class TickModel(Answer):
+    """One accepted tick; `event_at` places it in its bar, `reported_at` is the venue's stamp where they differ."""
+
+    event_at: Time
+    seq: int
+    price: Amount | None
+    size: Amount | None
+    trade_id: str | None
+    source: str
+    venue: str | None
+    conditions: str | None
+    kind: Literal["trade", "correct", "cancel", "heartbeat"]
+    reported_at: Time | None
+    received_at: Time
+    kafka_partition: int | None
+    kafka_offset: int | None
+
+
+class TicksAnswer(Answer):
+    """Ticks of one symbol, with the request as it was understood."""
+
+    symbol: str
+    start: Time | None
+    end: Time | None
+    order: Literal["asc", "desc"]
+    numeric: Literal["text", "float"]
+    truncated: bool = Field(description="the range holds more than `limit` ticks")
+    ticks: list[TickModel]
+
+
+class LatestAnswer(Answer):
+    """The newest price of a symbol, and the 1-minute bar that it belongs to."""
+
+    symbol: str
+    source: Literal["live", "database"]
+    numeric: Literal["text", "float"]
+    price: Amount
+    event_at: Time = Field(description="event time of the trade that set the price")
+    received_at: Time | None
+    start: Time = Field(description="start of the 1-minute bar")
+    volume: Amount | None = Field(description="of the 1-minute bar so far")
+    rev: int = Field(description="revision of the bar; 0 while it is forming")
+    is_final: bool
+
+
+class SymbolModel(Answer):
+    symbol: str
+    first_seen: Time | None = Field(description="event time of the first trade; null while only seen live")
+    last_seen: Time | None
+
+
+class SymbolsAnswer(Answer):
+    live: Literal["ok", "unavailable"] = Field(description="`unavailable`: symbols only seen live could not be read")
+    symbols: list[SymbolModel]
+
+
+class StoreState(Answer):
+    state: Literal["ok", "unavailable"]
+    latency_ms: float | None = Field(description="how long the store took to answer")
+    error: str | None
+
+
+class Freshness(Answer):
+    """How new the data is. Null where the database does not answer or is empty."""
+
+    last_ingestion: Time | None = Field(description="newest receipt of an archived tick")
+    last_ingestion_age_seconds: float | None
+    last_event: Time | None = Field(description="newest event time of an archived tick")
+    last_bar_end: Time | None
+    counts: dict[str, int] | None = Field(description="rows per table")
+
+
+class Health(Answer):
+    """`ok`: all stores answer; `degraded`: some do not; `down`: none does."""
+
+    status: Literal["ok", "degraded", "down"]
+    live: bool
+    ready: bool
+    stores: dict[str, StoreState]
+    freshness: Freshness
+
+
+class Alive(Answer):
+    status: Literal["ok"]
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": text, "content": {"application/problem+json": {}}}
+    for status, text in (
+        (404, "No store has seen the symbol"),
+        (422, "A parameter is wrong; `errors` names it and the limit that it broke"),
+        (503, "A store does not answer; try again after `Retry-After` seconds"),
+    )
+}

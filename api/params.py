@@ -1,0 +1,149 @@
+"""What requests may say, and what handlers may touch, as annotated types.
+
+A handler's signature tells both. An unknown query parameter is refused: a typo must not read as a default.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+
+from api.merge import Fill
+from api.render import Numeric
+from api.times import EXAMPLE, MAX_TIME_US, parse_time
+from conf.settings import Settings
+from core.clock import Clock
+from core.intervals import INTERVALS, Interval
+from core.validate import SYMBOL_PATTERN
+from stores.redis import RedisReader
+from stores.timescale_reads import TimescaleReader
+
+DEFAULT_LIMIT = 500
+MAX_LIMIT = 10_000
+
+Order = Literal["asc", "desc"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the handlers work with; built by `api.app`."""
+
+    settings: Settings
+    clock: Clock
+    history: TimescaleReader
+    live: RedisReader
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def _history(request: Request) -> TimescaleReader:
+    return _services(request).history
+
+
+def _live(request: Request) -> RedisReader:
+    return _services(request).live
+
+
+def _clock(request: Request) -> Clock:
+    return _services(request).clock
+
+
+History = Annotated[TimescaleReader, Depends(_history)]
+Live = Annotated[RedisReader, Depends(_live)]
+Now = Annotated[Clock, Depends(_clock)]
+
+
+def _parse(value: Any) -> Any:
+    return parse_time(value) if isinstance(value, str) else value
+
+
+def _known_interval(name: str) -> str:
+    if name not in INTERVALS:
+        raise ValueError(f"unknown interval; known: {', '.join(INTERVALS)}")
+    return name
+
+
+Time = Annotated[
+    int,
+    BeforeValidator(_parse),
+    WithJsonSchema({"type": "string", "examples": [EXAMPLE, "1714570200000"]}),
+]
+IntervalName = Annotated[
+    str, AfterValidator(_known_interval), WithJsonSchema({"type": "string", "enum": list(INTERVALS)})
+]
+Symbol = Annotated[
+    str,
+    Path(pattern=SYMBOL_PATTERN, description="As in `/api/v1/symbols`; a slash may be plain or %2F", examples=["AAPL"]),
+]
+
+
+class NumericQuery(BaseModel):
+    """How numbers are written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    numeric: Numeric = Field(
+        "text", description="`text`: exact decimal text; `float`: JSON numbers, rounded to doubles"
+    )
+
+
+class RangeQuery(NumericQuery):
+    """A half-open range `[start, end)`.
+
+    The limit keeps the newest rows when `start` is missing or the order is `desc`, the oldest ones otherwise.
+    """
+
+    start: Time | None = Field(None, description="first moment, RFC 3339 or epoch milliseconds; missing: open")
+    end: Time | None = Field(None, description="moment after the last, RFC 3339 or epoch milliseconds; missing: open")
+    limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="how many rows at most")
+    order: Order = Field("asc", description="`asc`: oldest first; `desc`: newest first")
+
+    @field_validator("end")
+    @classmethod
+    def _not_before_start(cls, end: int | None, info: ValidationInfo) -> int | None:
+        start = info.data.get("start")
+        if start is not None and end is not None and end < start:
+            raise ValueError("end is before start")
+        return end
+
+    @property
+    def start_us(self) -> int:
+        return 0 if self.start is None else self.start
+
+    @property
+    def end_us(self) -> int:
+        return MAX_TIME_US if self.end is None else self.end
+
+    @property
+    def newest(self) -> bool:
+        """Whether the limit keeps the newest rows."""
+        return self.start is None or self.order == "desc"
+
+
+class BarsQuery(RangeQuery):
+    """Which bars, and what to say where there is none."""
+
+    interval: IntervalName = Field("1m", description="length of the bars")
+    fill: Fill = Field("none", description="rows for slots without trades: none, `null` prices or the `prev`ious close")
+
+    @property
+    def bar_interval(self) -> Interval:
+        return INTERVALS[self.interval]
+
+
+NumericParams = Annotated[NumericQuery, Query()]
+TicksParams = Annotated[RangeQuery, Query()]
+BarsParams = Annotated[BarsQuery, Query()]

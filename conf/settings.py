@@ -1,0 +1,142 @@
+"""Typed, frozen settings from the environment and `.env`.
+
+Servers keep the names that everyone uses (`KAFKA_BOOTSTRAP`, `POSTGRES_DSN`, `REDIS_URL`, `INFLUX_URL`); all else
+is `TICKSTREAM_…`, and an unknown `TICKSTREAM_…` is an error, not a typo that goes unnoticed.
+Secrets are `SecretStr`: they do not show in logs or reprs.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from core.errors import ConfigError
+from core.intervals import Interval, parse_intervals
+
+PREFIX = "TICKSTREAM_"
+OWN_NAMES = {
+    "KAFKA_BOOTSTRAP": "kafka_bootstrap",
+    "POSTGRES_DSN": "postgres_dsn",
+    "REDIS_URL": "redis_url",
+    "INFLUX_URL": "influx_url",
+    "INFLUX_TOKEN": "influx_token",
+    "INFLUX_ORG": "influx_org",
+    "INFLUX_BUCKET": "influx_bucket",
+}
+
+
+class Settings(BaseModel):
+    """Everything that can be set, with the default that suits one machine.
+
+    A field `x_y` is read from `TICKSTREAM_X_Y`, servers from the names in `OWN_NAMES`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kafka_bootstrap: str = Field("127.0.0.1:9092", description="host:port[,host:port…] of the Kafka brokers")
+    postgres_dsn: SecretStr = Field(
+        SecretStr("postgresql://postgres@127.0.0.1:5432/postgres"), description="PostgreSQL or TimescaleDB"
+    )
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis 6.2 or newer")
+    influx_url: str | None = Field(None, description="InfluxDB 2; not set = the sink is off")
+    influx_token: SecretStr = Field(SecretStr(""), description="InfluxDB 2 token")
+    influx_org: str = Field("tickstream", description="InfluxDB 2 organisation")
+    influx_bucket: str = Field("market", description="InfluxDB 2 bucket")
+
+    data_path: Path = Field(Path("data"), description="folder of checkpoints, the lake and the local servers")
+    intervals: str = Field("1m,5m,15m", description="bar intervals to compute")
+    ruleset: str = Field("all", description="which trades count: a name of core/rulesets")
+    lateness_seconds: float = Field(10, gt=0, description="watermark delay: how long a bar waits for late ticks")
+    future_tolerance_seconds: float = Field(5, ge=0, description="how far a tick may be ahead of the broker's clock")
+    symbols: str = Field("", description="comma-separated symbol master; empty = any symbol is accepted")
+
+    topic_prefix: str = Field("", description="put before every topic name, to run two systems on one broker")
+    ticks_partitions: int = Field(2, ge=1, description="partitions of `ticks` when it is created")
+    bars_partitions: int = Field(2, ge=1, description="partitions of `bars.live` and `bars` when they are created")
+    shuffle_partitions: int = Field(2, ge=1, description="Spark shuffle partitions of each streaming query")
+    live_checkpoint_seconds: int = Field(300, ge=5, description="real-time mode: seconds between checkpoints")
+    live_linger_ms: int = Field(2, ge=0, description="linger of the live Kafka sink")
+    final_trigger_ms: int = Field(500, ge=0, description="micro-batch trigger of the final query")
+    archive_trigger_ms: int = Field(2000, ge=0, description="micro-batch trigger of the archive query")
+    lake_trigger_seconds: float = Field(60, ge=0, description="how often the lake gets new files; fewer are larger")
+    max_ticks_per_batch: int = Field(400_000, ge=1000, description="how much of a backlog one micro-batch reads")
+
+    redis_ttl_seconds: int = Field(300, ge=1, description="lifetime of Redis keys")
+    retention_ticks_days: int = Field(30, ge=1, description="how long raw ticks are kept in the database")
+    retention_bars_days: int = Field(365, ge=1, description="how long bars are kept in the database")
+    store_retry_seconds: float = Field(30, ge=0, description="how long a store may be down before a batch fails")
+
+    api_host: str = Field("127.0.0.1", description="address the API listens on")
+    api_port: int = Field(8000, ge=0, le=65535, description="port the API listens on")
+
+    @field_validator("intervals")
+    @classmethod
+    def _known_intervals(cls, value: str) -> str:
+        parse_intervals(value)
+        return value
+
+    @property
+    def bar_intervals(self) -> tuple[Interval, ...]:
+        return parse_intervals(self.intervals)
+
+    @property
+    def known_symbols(self) -> frozenset[str] | None:
+        """The strict symbol master, or None when any symbol is accepted."""
+        names = frozenset(name.strip() for name in self.symbols.split(",") if name.strip())
+        return names or None
+
+    def topic(self, name: str) -> str:
+        """The full name of a topic of `conf.topics`."""
+        return self.topic_prefix + name
+
+    @property
+    def lake_path(self) -> Path:
+        return self.data_path / "lake"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.data_path / "checkpoints"
+
+
+def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:
+    """Settings from `.env` overridden by the environment; an empty value means the default.
+
+    Raises ConfigError naming the variable that is unknown or wrong, never its value.
+    """
+    merged: dict[str, str] = {}
+    if env_file is not None and env_file.exists():
+        merged.update({key: value or "" for key, value in dotenv_values(env_file).items()})
+    merged.update(os.environ if environ is None else environ)
+    fields = {_field(name): value for name, value in merged.items() if value and _is_ours(name)}
+    try:
+        return Settings.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(problem) for problem in error.errors(include_input=False))) from None
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    own = {field_: name for name, field_ in OWN_NAMES.items()}
+    return own.get(field, PREFIX + field.upper())
+
+
+def _is_ours(name: str) -> bool:
+    return name in OWN_NAMES or name.startswith(PREFIX)
+
+
+def _field(name: str) -> str:
+    field = OWN_NAMES.get(name) or name.removeprefix(PREFIX).lower()
+    if field not in Settings.model_fields:
+        known = [variable(known_field) for known_field in Settings.model_fields]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; see conf/.env.example"
+        raise ConfigError(f"unknown setting {name}{hint}")
+    return field
+
+
+def _explain(problem: Any) -> str:
+    return f"{variable(str(problem['loc'][0]))}: {problem['msg']}"

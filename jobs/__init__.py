@@ -1,0 +1,1 @@
+"""What runs on Spark, and the one job that does not (relay). The only folder that imports pyspark."""

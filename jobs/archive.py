@@ -1,0 +1,66 @@
+"""The archive query's rows: accepted ticks for the tick log, everything else for `ticks.dead`, in one pass."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from jobs.ticks import identity
+from stores.schema import TICK_SCHEMA
+
+_AMOUNTS = ("price", "size")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A refused record of `ticks`: key and value as they were, why, and where they stand."""
+
+    key: bytes | None
+    value: bytes | None
+    reason: str
+    partition: int
+    offset: int
+
+
+def archive_rows(parsed: DataFrame) -> DataFrame:
+    """The columns of TICK_SCHEMA, and beside them reason, key and value, which are null for a tick."""
+    refused = F.col("reason").isNotNull()
+    known = {
+        "event_time": F.timestamp_micros("event_us"),
+        "identity": identity(),
+    }
+    ticks = [_tick_column(name, known.get(name, F.col(name)), refused) for name in TICK_SCHEMA.names]
+    return parsed.select(
+        "reason",
+        F.when(refused, F.col("key")).alias("key"),
+        F.when(refused, F.col("value")).alias("value"),
+        F.col("kafka_partition").alias("from_partition"),
+        F.col("kafka_offset").alias("from_offset"),
+        *ticks,
+    ).where(refused | (F.col("kind") != "heartbeat"))
+
+
+def _tick_column(name: str, column: Column, refused: Column) -> Column:
+    if name not in _AMOUNTS:
+        return F.when(~refused, column).alias(name)
+    return F.when(~refused & F.col("kind").isin("trade", "correct"), column).cast("decimal(18,8)").alias(name)
+
+
+def accepted_ticks(rows: pa.Table) -> pa.Table:
+    """The ticks among archive rows, as a batch of TICK_SCHEMA."""
+    return rows.filter(pc.is_null(rows["reason"])).select(TICK_SCHEMA.names).cast(TICK_SCHEMA)
+
+
+def dead_letters(rows: pa.Table) -> list[DeadLetter]:
+    """The refused records among archive rows."""
+    dead = rows.filter(pc.is_valid(rows["reason"])).select(["key", "value", "reason", "from_partition", "from_offset"])
+    return [DeadLetter(*row.values()) for row in dead.to_pylist()]
+
+
+def slice_name(rows: pa.Table) -> str:
+    """The slice of the topic that a batch is: a retry has the same name, no other slice does."""
+    spans = rows.group_by("from_partition").aggregate([("from_offset", "min"), ("from_offset", "max")])
+    parts = sorted(zip(*(spans[name].to_pylist() for name in spans.column_names), strict=True))
+    return "_".join("-".join(str(value) for value in part) for part in parts)

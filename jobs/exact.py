@@ -1,0 +1,112 @@
+"""Exact numbers out of 64-bit words, so that aggregates stay in Spark's fastest, mutable form.
+
+A quantity becomes one or more long columns whose sums (or first and last values) are exact; `*_text` puts them
+together again. Split sums are as fast as doubles and a decimal is not; a text column in an aggregate makes Spark
+sort (benchmarks/README.md has the figures).
+"""
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from core.records import DECIMALS, SCALE, TRADE_ID_LENGTH, UUID_PATTERN
+
+_UUID_TAG = -1
+
+
+def size_words() -> list[Column]:
+    """`size` as [whole units, 1e-8 units]: a bar's sums stay far inside 64 bits."""
+    return [F.expr(f"size div {SCALE}"), F.expr(f"size % {SCALE}")]
+
+
+def notional_words() -> list[Column]:
+    """price x size, exactly, as [whole units, 1e-8 units, 1e-16 units]: schoolbook multiplication with carry."""
+    p_high, p_low = f"(price div {SCALE})", f"(price % {SCALE})"
+    s_high, s_low = f"(size div {SCALE})", f"(size % {SCALE})"
+    middle = f"({p_high} * {s_low} + {p_low} * {s_high} + ({p_low} * {s_low}) div {SCALE})"
+    return [
+        F.expr(f"{p_high} * {s_high} + {middle} div {SCALE}"),
+        F.expr(f"{middle} % {SCALE}"),
+        F.expr(f"({p_low} * {s_low}) % {SCALE}"),
+    ]
+
+
+def amount_text(units: Column) -> Column:
+    """A non-negative count of 1e-8 as decimal text with 8 places."""
+    return F.concat(_div(units, SCALE).cast("string"), F.lit("."), _padded(units % F.lit(SCALE)))
+
+
+def volume_text(words: list[Column]) -> Column:
+    """Summed `size_words` as decimal text with 8 places."""
+    whole, small = words
+    return F.concat((whole + _div(small, SCALE)).cast("string"), F.lit("."), _padded(small % F.lit(SCALE)))
+
+
+def notional_text(words: list[Column], point: str = ".") -> Column:
+    """Summed `notional_words` as decimal text with 16 places."""
+    whole, small, smallest = words
+    carried = small + _div(smallest, SCALE)
+    return F.concat(
+        (whole + _div(carried, SCALE)).cast("string"),
+        F.lit(point),
+        _padded(carried % F.lit(SCALE)),
+        _padded(smallest % F.lit(SCALE)),
+    )
+
+
+def vwap_units(notional: list[Column], volume: list[Column]) -> Column:
+    """`core.records.vwap_scaled` of summed words: a count of 1e-8, rounded half up; null without volume."""
+    numerator = notional_text(notional, point="").cast("decimal(38,0)")
+    denominator = F.concat((volume[0] + _div(volume[1], SCALE)).cast("string"), _padded(volume[1] % F.lit(SCALE)))
+    units = denominator.cast("decimal(38,0)")
+    two = F.lit(2).cast("decimal(1,0)")
+    quotient = F.call_function(
+        "div", (two * numerator + units).cast("decimal(38,0)"), (two * units).cast("decimal(38,0)")
+    )
+    return F.when(units > 0, quotient)
+
+
+def trade_id_words() -> list[Column]:
+    """`core.records.bar_trade_id` as three longs.
+
+    A decimal number is itself in the first word (>= 0), a UUID is tagged there and fills the other two, any
+    other text of up to 23 characters is cut into 7 + 8 + 8 bytes, the first of which count down from -2.
+    """
+    name = F.col("trade_id")
+    number = name.rlike(r"^(?:0|[1-9][0-9]{0,17})\z")
+    uuid = name.rlike(rf"^(?:{UUID_PATTERN})\z")
+    fits = F.length(name) <= TRADE_ID_LENGTH
+    digits = F.translate(name, "-", "")
+    padded = F.hex(F.rpad(name, TRADE_ID_LENGTH, "\0"))
+    head = F.when(number, name.try_cast("long")).when(uuid, F.lit(_UUID_TAG)).when(fits, -2 - _word(padded, 1, 14))
+    return [
+        head.cast("long"),
+        F.when(~number & uuid, _word(digits, 1, 16)).when(~number & fits, _word(padded, 15, 16)),
+        F.when(~number & uuid, _word(digits, 17, 16)).when(~number & fits, _word(padded, 31, 16)),
+    ]
+
+
+def trade_id_text(words: list[Column]) -> Column:
+    """The id that `trade_id_words` took apart."""
+    head, second, third = words
+    uuid = F.regexp_replace(
+        F.lower(F.concat(_hex(second, 16), _hex(third, 16))), "(.{8})(.{4})(.{4})(.{4})(.{12})", "$1-$2-$3-$4-$5"
+    )
+    padded = F.concat(_hex(-2 - head, 14), _hex(second, 16), _hex(third, 16))
+    text = F.translate(F.decode(F.unhex(padded), "UTF-8"), "\0", "")
+    return F.when(head >= 0, head.cast("string")).when(head == _UUID_TAG, uuid).otherwise(text)
+
+
+def _word(hexadecimal: Column, start: int, digits: int) -> Column:
+    return F.conv(hexadecimal.substr(start, digits), 16, -10).cast("long")
+
+
+def _hex(word: Column, digits: int) -> Column:
+    return F.lpad(F.hex(word), digits, "0")
+
+
+def _div(value: Column, by: int) -> Column:
+    return F.call_function("div", value, F.lit(by))
+
+
+def _padded(units: Column) -> Column:
+    return F.lpad(units.cast("string"), DECIMALS, "0")

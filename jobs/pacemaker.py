@@ -1,0 +1,138 @@
+"""Heartbeats for partitions that nobody feeds, so that one idle partition does not hold every bar open.
+
+The final query's watermark is the least of its partitions'. Our producers beat on every partition each second; a
+foreign producer may not. A partition that got nothing for `IDLE_SECONDS` while another did is sent a heartbeat at
+the newest event time of the others: from there on it counts as caught up, as an idle source does elsewhere.
+"""
+
+import threading
+import time
+
+import msgspec
+import structlog
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from conf.settings import Settings
+from conf.topics import TICKS
+from core.clock import Clock
+from core.errors import TickstreamError
+from core.records import MIN_EVENT_US
+from producers.heartbeat import heartbeat
+from producers.publish import Publisher, encode
+from producers.topics import partition_count
+
+IDLE_SECONDS = 2.0
+SOURCE = "pacemaker"
+_TAIL_RECORDS = 20
+_log = structlog.get_logger("jobs.pacemaker")
+
+
+class _Stamp(msgspec.Struct):
+    event_us: int
+    source: str = ""
+
+
+class Pacemaker:
+    """Watches the end of every partition of `ticks`; publishes nothing while all of them move."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._topic = settings.topic(TICKS)
+        self._ends: dict[int, tuple[int, float]] = {}
+        self._newest: dict[int, int] = {}
+        self._seq = 0
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Watch from a thread of its own until `stop`."""
+        self._thread = threading.Thread(target=self._run, name="pacemaker", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(10)
+
+    def align(self) -> None:
+        """Once: bring every partition's event time up to the newest, for a run over what the topic holds."""
+        consumer = self._consumer()
+        try:
+            self._look(consumer)
+            self._beat(set(self._ends))
+        finally:
+            consumer.close()
+
+    def _run(self) -> None:
+        consumer = self._consumer()
+        while not self._stopping.wait(0.5):
+            try:
+                moved = self._look(consumer)
+                now = time.monotonic()
+                idle = {p for p, (_, since) in self._ends.items() if now - since >= IDLE_SECONDS}
+                if moved and idle:
+                    self._beat(idle)
+            except (KafkaException, TickstreamError) as error:
+                _log.warning("cannot watch the partitions", error=str(error))
+                self._stopping.wait(1)
+        consumer.close()
+
+    def _look(self, consumer: Consumer) -> bool:
+        """Read what is new at the end of each partition; whether any partition got a tick of somebody else."""
+        moved = False
+        for number in range(partition_count(self._settings.kafka_bootstrap, self._topic)):
+            first, end = consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=10)
+            if self._ends.get(number, (None,))[0] == end:
+                continue
+            foreign = self._read_tail(consumer, number, max(first, end - _TAIL_RECORDS), end)
+            moved = moved or foreign
+            since = time.monotonic() if foreign or number not in self._ends else self._ends[number][1]
+            self._ends[number] = (end, since)
+        return moved
+
+    def _read_tail(self, consumer: Consumer, number: int, first: int, end: int) -> bool:
+        if first >= end:
+            return False
+        consumer.assign([TopicPartition(self._topic, number, first)])
+        foreign = False
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            for message in consumer.consume(_TAIL_RECORDS, 0.2):
+                foreign = self._note(number, message.value(), message.timestamp()[1]) or foreign
+                if message.offset() >= end - 1:
+                    return foreign
+        return foreign
+
+    def _note(self, number: int, value: bytes | None, appended_ms: int) -> bool:
+        try:
+            stamp = msgspec.json.decode(value or b"", type=_Stamp)
+        except msgspec.DecodeError:
+            return False
+        latest = appended_ms * 1000 + int(self._settings.future_tolerance_seconds * 1_000_000)
+        if not MIN_EVENT_US <= stamp.event_us <= latest:
+            return False
+        self._newest[number] = max(self._newest.get(number, 0), stamp.event_us)
+        return stamp.source != SOURCE
+
+    def _beat(self, partitions: set[int]) -> None:
+        newest = max(self._newest.values(), default=0)
+        behind = {number for number in partitions if self._newest.get(number, 0) < newest}
+        if not behind:
+            return
+        with Publisher(self._settings) as publisher:
+            for number in sorted(behind):
+                tick = heartbeat(SOURCE, newest, self._clock.now_us(), self._seq)
+                self._seq += 1
+                publisher.send_raw(tick.symbol.encode(), encode(tick), partition=number)
+                self._newest[number] = newest
+
+    def _consumer(self) -> Consumer:
+        return Consumer(
+            {
+                "bootstrap.servers": self._settings.kafka_bootstrap,
+                "group.id": "tickstream-pacemaker",
+                "enable.auto.commit": False,
+                "log_level": 0,
+            }
+        )

@@ -1,0 +1,114 @@
+"""The three streaming queries, as functions of a session and settings; `jobs/stream.py` runs them.
+
+live     every tick updates its bars in `bars.live`, in real-time mode; never says "final".
+final    each bar once, when the watermark passes its end, to every store.
+archive  every accepted tick to the tick log (table and lake), everything else to `ticks.dead`.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.streaming.readwriter import DataStreamWriter
+
+from conf.settings import Settings
+from conf.topics import BARS_LIVE
+from core import rulesets
+from core.clock import Clock
+from jobs.archive import archive_rows
+from jobs.bars import as_final, bars, to_json
+from jobs.sinks import Sinks
+from jobs.ticks import accepted, parse, read_partition, read_topic
+
+QUERIES = ("live", "final", "archive")
+
+
+def start(
+    name: str, spark: SparkSession, settings: Settings, sinks: Sinks, clock: Clock, available_now: bool = False
+) -> list[StreamingQuery]:
+    """Start one of `QUERIES`, each part on a checkpoint of its own under `settings.checkpoint_path`."""
+    if name == "live":
+        source = read_topic(spark, settings, settings.max_ticks_per_batch if available_now else None)
+        every = {"realTime": f"{settings.live_checkpoint_seconds} seconds"}
+        parts = {"live": (_live(source, settings), every)}
+    elif name == "final":
+        parts = {"final": (_final(spark, settings, sinks, clock), _each(settings.final_trigger_ms))}
+    else:
+        log = _archive(spark, settings, sinks.write_log)
+        lake = _archive(spark, settings, sinks.write_lake)
+        parts = {
+            "archive": (log, _each(settings.archive_trigger_ms)),
+            "lake": (lake, _each(settings.lake_trigger_seconds * 1000)),
+        }
+    return [
+        writer.queryName(part)
+        .option("checkpointLocation", str((settings.checkpoint_path / part).resolve()))
+        .trigger(**({"availableNow": True} if available_now else trigger))
+        .start()
+        for part, (writer, trigger) in parts.items()
+    ]
+
+
+def _each(milliseconds: float) -> dict[str, str]:
+    return {"processingTime": f"{milliseconds:.0f} milliseconds"}
+
+
+def watermarked(ticks: DataFrame, settings: Settings) -> DataFrame:
+    """Ticks whose event time moves the watermark, `lateness_seconds` behind."""
+    delay = f"{int(settings.lateness_seconds * 1000)} milliseconds"
+    return ticks.withWatermark("event_time", delay)
+
+
+def deduplicated(ticks: DataFrame) -> DataFrame:
+    """Each trade once: the first to arrive, known for as long as a copy could still be in time."""
+    return ticks.dropDuplicatesWithinWatermark(["identity"])
+
+
+def _live(source: DataFrame, settings: Settings) -> DataStreamWriter:
+    ticks = deduplicated(watermarked(accepted(parse(source, settings)), settings))
+    rows = bars(ticks, settings.bar_intervals, _ruleset(settings), settings.lateness_seconds)
+    records = rows.select(F.concat_ws("|", "symbol", "interval").alias("key"), to_json(rows).alias("value"))
+    return (
+        records.writeStream.format("kafka")
+        .outputMode("update")
+        .option("kafka.bootstrap.servers", settings.kafka_bootstrap)
+        .option("topic", settings.topic(BARS_LIVE))
+        .option("kafka.linger.ms", settings.live_linger_ms)
+    )
+
+
+def _final(spark: SparkSession, settings: Settings, sinks: Sinks, clock: Clock) -> DataStreamWriter:
+    # One source and one watermark per partition: Spark advances the least of them, so that a partition that is
+    # read ahead of the others, as in any backlog, never makes the others' ticks late.
+    partitions = [
+        watermarked(accepted(parse(read_partition(spark, settings, number), settings)), settings)
+        for number in range(sinks.partitions)
+    ]
+    ticks = deduplicated(functools.reduce(DataFrame.unionByName, partitions))
+    rows = bars(ticks, settings.bar_intervals, _ruleset(settings), settings.lateness_seconds)
+
+    def write(batch: DataFrame, _: int) -> None:
+        sinks.write_bars(as_final(batch, clock.now_us()).toArrow())
+
+    return rows.writeStream.outputMode("append").foreachBatch(write)
+
+
+def _archive(spark: SparkSession, settings: Settings, write: Callable[[pa.Table], None]) -> DataStreamWriter:
+    rows = archive_rows(parse(read_topic(spark, settings, settings.max_ticks_per_batch), settings))
+    return rows.writeStream.outputMode("append").foreachBatch(lambda batch, _: write(batch.toArrow()))
+
+
+def _ruleset(settings: Settings) -> rulesets.Ruleset:
+    return rulesets.load(settings.ruleset)
+
+
+def names(text: str) -> Sequence[str]:
+    """`"live,final"` as query names. Raises ValueError for an unknown one."""
+    wanted = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = [name for name in wanted if name not in QUERIES]
+    if unknown or not wanted:
+        raise ValueError(f"unknown query {', '.join(unknown) or '(none given)'}; known: {', '.join(QUERIES)}")
+    return wanted

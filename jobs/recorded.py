@@ -1,0 +1,161 @@
+"""Ticks at rest, as canonical ticks: recorded files, the lake, the table."""
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from conf.settings import Settings
+from core.auctions import AuctionSelector, Override
+from core.errors import InputError
+from core.records import SCALE
+from core.rulesets import Ruleset
+from jobs.ticks import CANONICAL, canonical
+from jobs.validate import first_reason, scaled_amounts
+from producers.reading import TickFile
+from stores.lake import make_lake
+from stores.schema import TICK_SCHEMA
+
+_OVERRIDE = "symbol string, source string, event_us long, seq long, to_event_us long, to_seq long, mark long"
+_EXACT_BELOW = 10_000_000.0
+_OFF_BY = 0.2
+_MAX_US = 253_402_300_800_000_000
+
+
+def read_lake(
+    spark: SparkSession,
+    settings: Settings,
+    start_us: int = 0,
+    end_us: int = _MAX_US,
+    symbols: Sequence[str] | None = None,
+) -> DataFrame:
+    """Canonical ticks of the lake in `[start_us, end_us)` by event time; may hold copies (`without_duplicates`)."""
+    paths = make_lake(settings).paths("ticks", start_us, end_us, symbols)
+    if not paths:
+        raise InputError(f"the lake at {settings.lake_path} holds no ticks of that range")
+    return _between(_logged(spark.read.parquet(*paths)), start_us, end_us, symbols)
+
+
+def read_files(spark: SparkSession, files: Sequence[TickFile], ruleset: Ruleset) -> DataFrame:
+    """Canonical ticks of recorded files, each print at its effective time; invalid rows are left out.
+
+    Files of the lake are known by their `identity` column; anything else is the layout of ../shared/data.
+    """
+    paths = [str(file.path) for file in files]
+    frame = _csv(spark, paths) if files[0].path.suffix == ".csv" else spark.read.parquet(*paths)
+    if "identity" in frame.columns:
+        return _logged(frame)
+    fields = _recorded_fields(frame, files)
+    valid = fields.where(first_reason(scaled_amounts(), None, 0, None).isNull())
+    return canonical(_at_effective_time(valid, ruleset))
+
+
+def _csv(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
+    return spark.read.csv(list(paths), header=True)
+
+
+def _recorded_fields(frame: DataFrame, files: Sequence[TickFile]) -> DataFrame:
+    """The fields of the tick record, as `jobs.validate` expects them."""
+    given = set(frame.columns)
+    stem = F.regexp_replace("_metadata.file_name", r"\.[^.]*$", "")
+    prefix = files[0].source.removesuffix(files[0].path.stem)
+
+    def optional(name: str, kind: str = "string") -> Column:
+        return F.col(name).cast(kind) if name in given else F.lit(None).cast(kind)
+
+    event_us = F.unix_micros(F.col("event_time").cast("timestamp"))
+    suspicious = F.coalesce(optional("suspicious", "boolean"), F.lit(False))
+    return frame.select(
+        F.lit(1).alias("v"),
+        "symbol",
+        event_us.alias("event_us"),
+        _units("price").alias("price"),
+        _units("size").alias("size"),
+        optional("trade_id").alias("trade_id"),
+        F.col("seq").cast("long").alias("seq"),
+        F.concat(F.lit(prefix), stem).alias("source"),
+        optional("exchange").alias("venue"),
+        optional("conditions").alias("conditions"),
+        F.lit("trade").alias("kind"),
+        F.lit(None).cast("long").alias("reported_us"),
+        F.coalesce(F.unix_micros(optional("recv_time", "timestamp")), event_us).alias("received_us"),
+        F.lit(None).cast("int").alias("kafka_partition"),
+        F.lit(None).cast("long").alias("kafka_offset"),
+        suspicious.alias("suspicious"),
+        F.lit(True).alias("parsed"),
+        F.lit(b"recorded").alias("value"),
+    )
+
+
+def _units(name: str) -> Column:
+    """A double as a count of 1e-8, exactly: the double stands for its shortest decimal.
+
+    Below 10 million, times 1e8 is off by less than a tenth of a unit, so rounding restores the decimal; above,
+    Spark's own conversion by shortest digits does. Null for more than 8 decimals and for what is no number.
+    """
+    number = F.col(name).try_cast("double")
+    units = number * F.lit(float(SCALE))
+    near = F.rint(units)
+    exact = F.when(F.abs(units - near) < _OFF_BY, near.cast("long"))
+    large = (number.try_cast("decimal(18,8)") * F.lit(SCALE).cast("decimal(9,0)")).cast("long")
+    return F.when((number >= 0) & (number < _EXACT_BELOW), exact).when(number >= _EXACT_BELOW, large)
+
+
+def _at_effective_time(ticks: DataFrame, ruleset: Ruleset) -> DataFrame:
+    """Moves auction prints where the ruleset says they belong, and marks them and suspicious ones."""
+    if not ruleset.rules:
+        return ticks
+    marks = F.when(F.col("suspicious"), F.lit(ruleset.suspicious)).otherwise(F.lit(0)).cast("long")
+    overrides = _overrides(ticks, ruleset)
+    if overrides:
+        moved = F.broadcast(ticks.sparkSession.createDataFrame(overrides, _OVERRIDE))
+        ticks = ticks.join(moved, ["symbol", "source", "event_us", "seq"], "left")
+        marks = marks.bitwiseOR(F.coalesce("mark", F.lit(0)))
+        to = {"event_us": F.coalesce("to_event_us", "event_us"), "seq": F.coalesce("to_seq", "seq")}
+        reported = F.when(F.col("mark").isNotNull(), F.col("event_us"))
+        ticks = ticks.withColumn("reported_us", reported).withColumn("marks", marks).withColumns(to)
+    else:
+        ticks = ticks.withColumn("marks", marks)
+    marked = F.lower(F.hex(_mask().bitwiseOR(F.col("marks"))))
+    return ticks.withColumn("conditions", F.when(F.col("marks") != 0, marked).otherwise(F.col("conditions")))
+
+
+def _overrides(ticks: DataFrame, ruleset: Ruleset) -> list[tuple[str, str, int, int, int, int, int]]:
+    """The selected auction prints: candidates are few, so `core.auctions` walks them on the driver."""
+    selector = AuctionSelector(ruleset)
+    bits = selector.candidate_bits
+    if not bits:
+        return []
+    candidates = ticks.where(_mask().bitwiseAND(F.lit(bits)) != 0).select(
+        "symbol", "source", "venue", _mask().alias("mask"), "event_us", "seq"
+    )
+    found = []
+    for row in sorted(candidates.collect(), key=lambda row: (row.symbol, row.event_us, row.seq)):
+        override = selector.select(row.symbol, row.venue, row.mask, row.event_us, row.seq)
+        if override is not None:
+            found.append(_moved(row.symbol, row.source, row.event_us, row.seq, override))
+    return found
+
+
+def _moved(symbol: str, source: str, event_us: int, seq: int, to: Override) -> tuple[str, str, int, int, int, int, int]:
+    return symbol, source, event_us, seq, to.event_us, to.seq, to.mark
+
+
+def _mask() -> Column:
+    readable = F.col("conditions").rlike("^[0-9a-fA-F]{1,15}$")
+    return F.when(readable, F.conv("conditions", 16, -10).cast("long")).otherwise(F.lit(0).cast("long"))
+
+
+def _logged(frame: DataFrame) -> DataFrame:
+    """Canonical ticks from rows of TICK_SCHEMA."""
+    missing = [name for name in TICK_SCHEMA.names if name not in frame.columns]
+    if missing:
+        raise InputError(f"not a tick log: {', '.join(missing)} missing")
+    timed = frame.withColumn("event_us", F.unix_micros("event_time"))
+    units = {name: (F.col(name) * F.lit(SCALE).cast("decimal(9,0)")).cast("long") for name in ("price", "size")}
+    return timed.withColumns(units).select(*CANONICAL)
+
+
+def _between(ticks: DataFrame, start_us: int, end_us: int, symbols: Sequence[str] | None) -> DataFrame:
+    within = ticks.where((F.col("event_us") >= start_us) & (F.col("event_us") < end_us))
+    return within if symbols is None else within.where(F.col("symbol").isin(*symbols))

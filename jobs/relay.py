@@ -1,0 +1,193 @@
+"""Carry forming bars from the topic `bars.live` to Redis: the newest of each bar, in milliseconds. Needs no Spark."""
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from conf.settings import Settings, load_settings
+from conf.topics import BARS_LIVE
+from core.errors import StoreUnavailable, TickstreamError
+from producers.topics import ensure_topics, partition_count
+from stores.redis import LiveRow, RedisStore, make_redis
+from stores.retry import pause_before, retrying
+
+# Rows taken at once: what piles up while a write is under way is conflated, so load shortens the queue.
+BATCH_ROWS = 2_000
+COMMIT_SECONDS = 1.0
+# A Redis that was killed may have lost its last second; a minute is read again, which changes nothing it kept.
+REWIND_SECONDS = 60.0
+_UNSTAMPED = b'"processed_us":null}'
+_log = structlog.get_logger("jobs.relay")
+
+
+class _Head(msgspec.Struct):
+    """What a forming bar is told apart and compared by."""
+
+    symbol: str
+    interval: str
+    start: int
+    rev: int
+    last_offset: int | None = None
+
+
+_head = msgspec.json.Decoder(_Head)
+
+
+def newest_rows(messages: Sequence[Message]) -> list[LiveRow]:
+    """The last row of each bar, in order of first arrival; what cannot be read is logged and passed over."""
+    rows: dict[tuple[str, str, int], LiveRow] = {}
+    for message in messages:
+        try:
+            row = _row(message)
+        except msgspec.DecodeError as error:
+            _log.error("not a bar", partition=message.partition(), offset=message.offset(), error=str(error))
+            continue
+        rows[row.symbol, row.interval, row.start] = row
+    return list(rows.values())
+
+
+def _row(message: Message) -> LiveRow:
+    payload = message.value() or b""
+    head = _head.decode(payload)
+    offset = -1 if head.last_offset is None else head.last_offset
+    return LiveRow(head.symbol, head.interval, head.start, head.rev, offset, _stamped(payload, message.timestamp()[1]))
+
+
+def _stamped(payload: bytes, sent_ms: int) -> bytes:
+    """The bar with the time at which Spark sent it: inside real-time mode there is no clock per row."""
+    if not payload.endswith(_UNSTAMPED):
+        return payload
+    return payload[: -len("null}")] + b"%d}" % (sent_ms * 1000)
+
+
+class Relay:
+    """Reads `bars.live` from where it left off and writes to Redis until told to stop."""
+
+    def __init__(self, settings: Settings, store: RedisStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._topic = settings.topic(BARS_LIVE)
+        self._stopping = threading.Event()
+        self._committed_at = time.monotonic()
+        self.read = 0
+        self.written = 0
+        self.published = 0
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Until `stop`. A Redis or broker that is down is waited for; nothing is skipped."""
+        consumer = self._open()
+        try:
+            while not self._stopping.is_set():
+                messages = self._poll(consumer)
+                if messages:
+                    self._write(consumer, newest_rows(messages))
+                    self.read += len(messages)
+                self._commit(consumer)
+        finally:
+            self._commit(consumer, now=True)
+            consumer.close()
+
+    def _open(self) -> Consumer:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._settings.kafka_bootstrap,
+                "group.id": f"{self._topic}.relay",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "fetch.min.bytes": 1,
+                "fetch.wait.max.ms": 100,
+                "check.crcs": False,
+                "log_level": 0,
+            }
+        )
+        count = partition_count(self._settings.kafka_bootstrap, self._topic)
+        asked = [TopicPartition(self._topic, number) for number in range(count)]
+        consumer.assign(consumer.committed(asked, timeout=30))
+        return consumer
+
+    def _poll(self, consumer: Consumer) -> list[Message]:
+        """Whatever is there, as soon as anything is."""
+        first = consumer.poll(0.2)
+        if first is None:
+            return []
+        found = [first, *consumer.consume(BATCH_ROWS, 0)]
+        good = [message for message in found if message.error() is None]
+        if len(good) < len(found):
+            error = next(message.error() for message in found if message.error() is not None)
+            _log.warning("broker", error=error.str())
+        return good
+
+    def _write(self, consumer: Consumer, rows: list[LiveRow]) -> None:
+        attempt = 0
+        while not self._stopping.is_set():
+            try:
+                self.published += self._store.write_live(rows)
+                self.written += len(rows)
+                break
+            except StoreUnavailable as error:
+                pause = pause_before(attempt, error.retry_after)
+                _log.warning("redis is down, waiting", error=str(error), retry_in=round(pause, 2))
+                attempt += 1
+                self._stopping.wait(pause)
+        if attempt:
+            self._rewind(consumer)
+
+    def _rewind(self, consumer: Consumer) -> None:
+        since_ms = int((time.time() - REWIND_SECONDS) * 1000)
+        asked = [TopicPartition(self._topic, each.partition, since_ms) for each in consumer.assignment()]
+        for each in consumer.offsets_for_times(asked, timeout=30):
+            if each.offset >= 0:
+                consumer.seek(each)
+        _log.info("redis is back, reading again", seconds=REWIND_SECONDS)
+
+    def _commit(self, consumer: Consumer, now: bool = False) -> None:
+        if not now and time.monotonic() - self._committed_at < COMMIT_SECONDS:
+            return
+        self._committed_at = time.monotonic()
+        places = [place for place in consumer.position(consumer.assignment()) if place.offset >= 0]
+        if places:
+            try:
+                consumer.commit(offsets=places, asynchronous=not now)
+            except KafkaException as error:
+                _log.warning("cannot commit, will read again", error=error.args[0].str())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 when stopped, 1 with one line on what went wrong."""
+    _parser().parse_args(arguments)
+    try:
+        settings = load_settings()
+        retrying("kafka", lambda: ensure_topics(settings.kafka_bootstrap, settings), settings.store_retry_seconds)
+        relay = Relay(settings, make_redis(settings))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: relay.stop())
+        _log.info("relay started", kafka=settings.kafka_bootstrap, topic=settings.topic(BARS_LIVE))
+        relay.run()
+        _log.info("relay stopped", read=relay.read, written=relay.written, published=relay.published)
+    except TickstreamError as error:
+        sys.stderr.write(f"relay: {error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog="python -m jobs.relay",
+        description=__doc__,
+        epilog="Stop it with Ctrl-C; started again, it goes on where it was. It holds no truth: Redis can be emptied.",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

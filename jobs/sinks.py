@@ -1,0 +1,185 @@
+"""Where batches go: every configured store at once, each retried for itself, none skipped.
+
+One store being down does not keep the others from being written; the batch then fails as a whole and is
+repeated from the checkpoint, which changes nothing in the stores that already have it.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import structlog
+from confluent_kafka import KafkaError, Message, Producer
+
+from conf.settings import Settings
+from conf.topics import BARS, DEAD, TICKS
+from core.errors import PublishError, StoreUnavailable
+from core.validate import REASONS
+from jobs.archive import DeadLetter, accepted_ticks, dead_letters, slice_name
+from producers.topics import partition_count
+from stores.base import BarSink
+from stores.influx import make_influx
+from stores.lake import LakeStore, make_lake
+from stores.redis import live_rows, make_redis
+from stores.retry import retrying
+from stores.schema import BAR_SCHEMA
+from stores.timescale import make_timescale
+
+_log = structlog.get_logger("jobs.sinks")
+
+
+class Sinks:
+    """The stores of `settings`, opened once per process and shared by the queries of a driver."""
+
+    def __init__(self, settings: Settings, bar_sinks: Sequence[BarSink] | None = None) -> None:
+        self._settings = settings
+        self._producer = Producer(
+            {
+                "bootstrap.servers": settings.kafka_bootstrap,
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 5,
+                "log_level": 0,
+            }
+        )
+        self._timescale = make_timescale(settings)
+        self._lake = make_lake(settings)
+        self._bar_sinks = list(bar_sinks) if bar_sinks is not None else self._configured()
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="sink")
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions `ticks` has."""
+        return partition_count(self._settings.kafka_bootstrap, self._settings.topic(TICKS))
+
+    def setup(self) -> None:
+        """Make every store ready. Raises StoreUnavailable when one does not answer in time."""
+        self._all([(sink.name, sink.setup) for sink in self._every()])
+
+    def write_bars(self, bars: pa.Table) -> None:
+        """Final bars to every bar sink."""
+        if not bars.num_rows:
+            return
+        table = bars.select(BAR_SCHEMA.names).cast(BAR_SCHEMA)
+        self._all([(sink.name, lambda sink=sink: sink.write_bars(table)) for sink in self._bar_sinks])
+
+    def write_log(self, rows: pa.Table) -> None:
+        """Archive rows: dead letters first, then the table `ticks`; of a retried batch only dead letters repeat."""
+        self.write_dead(dead_letters(rows))
+        ticks = accepted_ticks(rows)
+        if ticks.num_rows:
+            self._all([(self._timescale.name, lambda: self._timescale.write_ticks(ticks))])
+
+    def write_lake(self, rows: pa.Table) -> None:
+        """The ticks among archive rows to the lake."""
+        ticks = accepted_ticks(rows)
+        if ticks.num_rows:
+            self._all([(self._lake.name, lambda: self._lake.write_ticks(ticks, batch_id=slice_name(rows)))])
+
+    def write_dead(self, letters: Sequence[DeadLetter]) -> None:
+        """Refused records to `ticks.dead`, bytes unchanged. Raises PublishError when the broker does not take them."""
+        if not letters:
+            return
+        topic = self._settings.topic(DEAD)
+        source = self._settings.topic(TICKS)
+        deliver(self._producer, [(topic, letter.key, letter.value, _headers(letter, source)) for letter in letters])
+        reasons = sorted({letter.reason for letter in letters})
+        _log.warning("refused records", count=len(letters), reasons=reasons, topic=topic)
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        for sink in self._every():
+            sink.close()
+
+    def _every(self) -> list[BarSink | LakeStore]:
+        held = [*self._bar_sinks, self._lake]
+        return held if self._timescale in held else [*held, self._timescale]
+
+    def _configured(self) -> list[BarSink]:
+        influx = make_influx(self._settings)
+        topic = BarTopic(self._producer, self._settings.topic(BARS))
+        sinks: list[BarSink] = [self._timescale, make_redis(self._settings), topic]
+        return sinks if influx is None else [*sinks, influx]
+
+    def _all(self, calls: Sequence[tuple[str, Callable[[], object]]]) -> None:
+        """Run every call, each with its own retries; then raise the first failure, if any."""
+        seconds = self._settings.store_retry_seconds
+        futures = [self._pool.submit(retrying, name, call, seconds) for name, call in calls]
+        errors = [error for future in futures if (error := future.exception()) is not None]
+        for error in errors[1:]:
+            _log.error("store failed beside another", error=str(error))
+        if errors:
+            raise errors[0]
+
+
+class BarTopic:
+    """The topic `bars`: the JSON of each final bar, key `symbol|interval|start`; a repeat has the same key and rev."""
+
+    name = "kafka"
+
+    def __init__(self, producer: Producer, topic: str) -> None:
+        self._producer = producer
+        self._topic = topic
+
+    def setup(self) -> None:
+        """Topics are created by whoever starts the stack."""
+
+    def write_bars(self, bars: pa.Table) -> None:
+        rows = live_rows(bars)
+        deliver(
+            self._producer,
+            [(self._topic, f"{row.symbol}|{row.interval}|{row.start}".encode(), row.payload, None) for row in rows],
+        )
+
+    def close(self) -> None:
+        self._producer.flush(10)
+
+
+Header = tuple[str, bytes]
+Record = tuple[str, bytes | None, bytes | None, list[Header] | None]
+
+
+def deliver(producer: Producer, records: Sequence[Record], seconds: float = 30) -> None:
+    """Produce and wait until the broker has all of `records`.
+
+    Raises StoreUnavailable when it did not take them in `seconds`, PublishError when it refused one.
+    """
+    failures: list[KafkaError] = []
+    delivered = 0
+
+    def done(error: KafkaError | None, _: Message) -> None:
+        nonlocal delivered
+        delivered += error is None
+        if error is not None:
+            failures.append(error)
+
+    for topic, key, value, headers in records:
+        _produce(producer, topic, key, value, headers, done)
+    producer.flush(seconds)
+    if failures and not failures[0].retriable() and failures[0].code() != KafkaError._MSG_TIMED_OUT:
+        raise PublishError(f"{len(failures)} of {len(records)} records refused: {failures[0].str()}")
+    if delivered < len(records):
+        raise StoreUnavailable("kafka", f"{len(records) - delivered} of {len(records)} records not acknowledged")
+
+
+def _produce(
+    producer: Producer, topic: str, key: bytes | None, value: bytes | None, headers: list[Header] | None, done: Callable
+) -> None:
+    while True:
+        try:
+            producer.produce(topic, key=key, value=value, headers=headers, on_delivery=done)
+            return
+        except BufferError:
+            producer.poll(0.1)
+
+
+def _headers(letter: DeadLetter, topic: str) -> list[Header]:
+    fields = {
+        "reason": letter.reason,
+        "detail": REASONS[letter.reason],
+        "topic": topic,
+        "partition": str(letter.partition),
+        "offset": str(letter.offset),
+        "stage": "archive",
+    }
+    return [(name, text.encode()) for name, text in fields.items()]

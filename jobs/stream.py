@@ -1,0 +1,117 @@
+"""Run the streaming queries: live, final, archive, together in one driver or each in its own."""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+import structlog
+from pyspark.errors import StreamingQueryException
+from pyspark.sql.streaming.query import StreamingQuery
+
+from conf.settings import Settings, load_settings
+from core import rulesets
+from core.clock import SystemClock
+from core.errors import TickstreamError
+from jobs.pacemaker import Pacemaker
+from jobs.progress import report
+from jobs.queries import QUERIES, names, start
+from jobs.session import session
+from jobs.sinks import Sinks
+from producers.topics import ensure_topics
+from stores.retry import retrying
+
+_log = structlog.get_logger("jobs.stream")
+
+_EXAMPLES = """examples:
+  ./spark-submit.sh jobs/stream.py                              all three queries, until stopped
+  ./spark-submit.sh jobs/stream.py --queries final --available-now
+                                                                close what the topic holds, then end
+  SPARK_MASTER=spark://host:7077 ./spark-submit.sh jobs/stream.py --queries live
+
+Each query continues from its own checkpoint below TICKSTREAM_DATA_PATH/checkpoints."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 when the queries ended or were stopped, 1 with one line on what went wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load_settings()
+        rulesets.load(settings.ruleset)
+        return run(settings, options.queries, options.available_now)
+    except TickstreamError as error:
+        sys.stderr.write(f"stream: {error}\n")
+        return 1
+
+
+def run(settings: Settings, queries: Sequence[str], available_now: bool = False) -> int:
+    """Start the queries and stay until they end, one fails, or the process is asked to stop."""
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    retrying("kafka", lambda: ensure_topics(settings.kafka_bootstrap, settings), settings.store_retry_seconds)
+    sinks = Sinks(settings)
+    sinks.setup()
+    pacemaker = Pacemaker(settings, SystemClock())
+    if "final" in queries:
+        (pacemaker.align if available_now else pacemaker.start)()
+    spark = session("tickstream " + ",".join(queries))
+    try:
+        running = [
+            query for name in queries for query in start(name, spark, settings, sinks, SystemClock(), available_now)
+        ]
+        _log.info("started", queries=list(queries), kafka=settings.kafka_bootstrap, ruleset=settings.ruleset)
+        failure = _watch(running, stopping)
+        for query in running:
+            query.stop()
+    finally:
+        pacemaker.stop()
+        spark.stop()
+        sinks.close()
+    if failure is not None:
+        sys.stderr.write(f"stream: {failure}\n")
+    return 0 if failure is None else 1
+
+
+def _watch(running: Sequence[StreamingQuery], stopping: threading.Event) -> str | None:
+    """Wait for the end; the first failure in words, or None. One failed query stops all: a supervisor restarts us."""
+    reported: dict[str, int] = {}
+    while not stopping.wait(0.5):
+        for query in running:
+            report(query, reported)
+        failed = next((query for query in running if not query.isActive and query.exception() is not None), None)
+        if failed is not None:
+            return f"query {failed.name} failed: {_first_line(failed.exception())}"
+        if not any(query.isActive for query in running):
+            return None
+    return None
+
+
+def _first_line(error: StreamingQueryException | None) -> str:
+    return str(error).strip().splitlines()[0] if error else ""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="./spark-submit.sh jobs/stream.py",
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--queries", type=_names, default=list(QUERIES), help="comma-separated, of live, final, archive (default: all)"
+    )
+    parser.add_argument("--available-now", action="store_true", help="process what the topic holds now, then end")
+    return parser
+
+
+def _names(text: str) -> Sequence[str]:
+    try:
+        return names(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Where ticks come from, and the one shape they have from there on.
+
+The canonical tick columns (`CANONICAL`): symbol, event_time (timestamp), event_us, seq, price and size (64-bit
+counts of 1e-8), trade_id, source, venue, conditions, kind, reported_us, received_us, kafka_partition,
+kafka_offset, identity. Everything is a `DataFrame -> DataFrame` step without a session inside.
+"""
+
+import json
+
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+from pyspark.sql.streaming.readwriter import DataStreamReader
+
+from conf.settings import Settings
+from conf.topics import TICKS
+from core.records import SCALE
+from jobs.validate import first_reason, text_amounts
+
+_RECORD = (
+    "v int, symbol string, event_us long, price string, size string, trade_id string, seq long, source string, "
+    "venue string, conditions string, kind string, reported_us long, received_us long"
+)
+CANONICAL = (
+    "symbol",
+    "event_time",
+    "event_us",
+    "seq",
+    "price",
+    "size",
+    "trade_id",
+    "source",
+    "venue",
+    "conditions",
+    "kind",
+    "reported_us",
+    "received_us",
+    "kafka_partition",
+    "kafka_offset",
+    "identity",
+)
+# Cannot occur in a validated text field, so that joined identities stay unambiguous.
+SEPARATOR = "\x1f"
+
+
+def read_topic(spark: SparkSession, settings: Settings, max_ticks_per_batch: int | None = None) -> DataFrame:
+    """The topic `ticks` as one stream of Kafka records, from the oldest record on a first start."""
+    return _reader(spark, settings, max_ticks_per_batch).option("subscribe", settings.topic(TICKS)).load()
+
+
+def read_partition(spark: SparkSession, settings: Settings, number: int) -> DataFrame:
+    """One partition of `ticks` as a stream of its own, so that it can have a watermark of its own."""
+    share = max(1, settings.max_ticks_per_batch // settings.ticks_partitions)
+    assignment = json.dumps({settings.topic(TICKS): [number]})
+    return _reader(spark, settings, share).option("assign", assignment).load()
+
+
+def _reader(spark: SparkSession, settings: Settings, max_ticks_per_batch: int | None) -> DataStreamReader:
+    reader = (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", settings.kafka_bootstrap)
+        .option("startingOffsets", "earliest")
+        .option("failOnDataLoss", "false")
+    )
+    return reader if max_ticks_per_batch is None else reader.option("maxOffsetsPerTrigger", max_ticks_per_batch)
+
+
+def parse(records: DataFrame, settings: Settings) -> DataFrame:
+    """Kafka records with the tick's fields (price and size still text) and `reason`, null for a tick."""
+    fields = records.select(
+        "key",
+        "value",
+        F.col("partition").alias("kafka_partition"),
+        F.col("offset").alias("kafka_offset"),
+        F.unix_micros("timestamp").alias("appended_us"),
+        F.from_json(F.col("value").cast("string"), _RECORD).alias("tick"),
+    ).select("*", "tick.*")
+    tolerance_us = int(settings.future_tolerance_seconds * 1_000_000)
+    reason = first_reason(text_amounts(), settings.known_symbols, tolerance_us, F.col("appended_us"))
+    return fields.withColumn("parsed", _any_field()).withColumn("reason", reason).drop("tick", "parsed")
+
+
+def accepted(parsed: DataFrame) -> DataFrame:
+    """The canonical columns of the records that are ticks."""
+    priced = F.col("kind").isin("trade", "correct")
+    units = {name: F.when(priced, scaled(name)) for name in ("price", "size")}
+    return canonical(parsed.where(F.col("reason").isNull()).withColumns(units))
+
+
+def canonical(ticks: DataFrame) -> DataFrame:
+    """Canonical columns from the fields of valid ticks, price and size as 64-bit counts of 1e-8."""
+    made = {"event_time": F.timestamp_micros("event_us"), "identity": identity()}
+    return ticks.select(*(made[name].alias(name) if name in made else F.col(name) for name in CANONICAL))
+
+
+def scaled(column: str) -> Column:
+    """Valid decimal text, or a decimal(18,8), as a 64-bit count of 1e-8."""
+    return (F.col(column).cast("decimal(18,8)") * F.lit(SCALE).cast("decimal(9,0)")).cast("long")
+
+
+def identity() -> Column:
+    """`core.bars.identity` as one text: what makes two records one trade."""
+    by_id = F.concat_ws(SEPARATOR, "symbol", F.lit("id"), F.coalesce("venue", F.lit("")), "trade_id")
+    by_seq = F.concat_ws(SEPARATOR, "symbol", F.lit("seq"), "source", F.col("seq").cast("string"))
+    return F.when(F.col("trade_id").isNotNull(), by_id).otherwise(by_seq)
+
+
+def _any_field() -> Column:
+    names = [part.split()[0] for part in _RECORD.split(",")]
+    return F.coalesce(*(F.col(name).cast("string") for name in names)).isNotNull()
+
+
+def without_duplicates(ticks: DataFrame) -> DataFrame:
+    """Batch: one record per identity, the one with the lowest offset (then event time, seq, arrival).
+
+    Finding out that nothing is doubled costs one pass over a 64-bit hash; only records whose hash recurs
+    pay for the exact comparison.
+    """
+    hashed = ticks.withColumn("identity_hash", F.xxhash64("identity"))
+    recurring = hashed.groupBy("identity_hash").count().where("count > 1").select("identity_hash")
+    recurring = F.broadcast(recurring)
+    unique = hashed.join(recurring, "identity_hash", "left_anti")
+    suspects = hashed.join(recurring, "identity_hash", "left_semi")
+    order = [F.col(c).asc_nulls_last() for c in ("kafka_offset", "event_us", "seq", "received_us")]
+    ranked = suspects.withColumn("rank", F.row_number().over(Window.partitionBy("identity").orderBy(*order)))
+    return unique.unionByName(ranked.where("rank = 1").drop("rank")).drop("identity_hash")

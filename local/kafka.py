@@ -1,0 +1,105 @@
+"""Apache Kafka, one KRaft node, from the broker jars of conf/ivy.xml."""
+
+import base64
+import os
+import signal
+import subprocess
+import uuid
+from pathlib import Path
+
+from confluent_kafka.admin import AdminClient
+
+from local.errors import LocalError
+from local.jars import ensure_jars, java, pyspark_jars
+from local.server import HOST, Server
+
+# The session timeout is how long a broker restarted after a crash waits for its own ghost to expire: 9 s by default.
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={logs}
+auto.create.topics.enable=false
+group.initial.rebalance.delay.ms=0
+broker.heartbeat.interval.ms=1000
+broker.session.timeout.ms=5000
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+"""
+
+_LOGGING = """\
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %-5p %c{1}: %m%n
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+"""
+
+
+class Kafka(Server):
+    """A broker and its controller in one process. `url` is host:port, as `bootstrap.servers` wants it."""
+
+    name = "kafka"
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, folder: Path, port: int | None = None, heap: str = "1g") -> None:
+        super().__init__(folder, port)
+        self._heap = heap
+
+    @property
+    def url(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    @property
+    def controller_port(self) -> int:
+        return self._remembered("controller_port", None)
+
+    def _prepare(self) -> None:
+        self._refuse_taken(self.controller_port)
+        (self.folder / "log4j2.properties").write_text(_LOGGING)
+        logs = self.folder / "logs"
+        text = _PROPERTIES.format(host=HOST, port=self.port, controller=self.controller_port, logs=logs)
+        (self.folder / "server.properties").write_text(text)
+        if not (logs / "meta.properties").exists():
+            self._format()
+
+    def _format(self) -> None:
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
+        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties")
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise LocalError(f"kafka: formatting {self.folder} failed: {(done.stderr or done.stdout).strip()}")
+
+    def _command(self) -> list[str]:
+        return self._java("kafka.Kafka", "server.properties")
+
+    def _java(self, main: str, *args: str) -> list[str]:
+        return [
+            *(java(), f"-Xmx{self._heap}", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"),
+            "-Dlog4j2.configurationFile=log4j2.properties",
+            *("-cp", _classpath(), main, *args),
+        ]
+
+    def _answers(self) -> bool:
+        # librdkafka would write each refused connection to stderr.
+        admin = AdminClient({"bootstrap.servers": self.url, "log_level": 0, "socket.timeout.ms": 2000})
+        return bool(admin.list_topics(timeout=2).brokers)
+
+
+def _classpath() -> str:
+    """The broker's jars after PySpark's log4j: the set has no logger of its own, and errors would go nowhere."""
+    jars = pyspark_jars()
+    names = ("slf4j-api-*.jar", "log4j-slf4j2-impl-*.jar", "log4j-api-*.jar", "log4j-core-*.jar")
+    logging = [str(path) for name in names for path in sorted(jars.glob(name))]
+    return os.pathsep.join([*logging, str(ensure_jars().broker / "*")])

@@ -1,0 +1,102 @@
+"""Questions to running services: does it answer, where is the API, which bar moved."""
+
+import socket
+import urllib.error
+import urllib.request
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import redis
+from confluent_kafka.admin import AdminClient
+
+from conf.settings import Settings
+
+SECONDS = 5
+SAMPLE = 20
+
+Sample = dict[str, dict[str, str]]
+
+
+def reach(variable: str, url: str) -> str | None:
+    """Why the server of a variable (KAFKA_BOOTSTRAP, POSTGRES_DSN, …) does not answer; None if it does."""
+    try:
+        _ASK[variable](url)
+    except Exception as error:  # every client has errors of its own; here they all mean: no answer
+        return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return None
+
+
+def answers_http(url: str) -> bool:
+    """Whether anything speaks HTTP there, whatever it says."""
+    try:
+        with urllib.request.urlopen(url, timeout=SECONDS):
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return True
+    except OSError:
+        return False
+
+
+def api_url(settings: Settings) -> str:
+    """The API's address as a browser on this machine writes it."""
+    host = "127.0.0.1" if settings.api_host in ("0.0.0.0", "::", "") else settings.api_host
+    return f"http://{host}:{settings.api_port}"
+
+
+def without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user = f"{parts.username}:***@" if parts.username else ":***@"
+    return urlunsplit(parts._replace(netloc=user + parts.netloc.rpartition("@")[2]))
+
+
+def bar_sample(settings: Settings) -> Sample:
+    """A few forming bars of Redis, so that two looks tell whether they move."""
+    with redis.Redis.from_url(
+        settings.redis_url.get_secret_value(), decode_responses=True, socket_timeout=SECONDS
+    ) as client:
+        keys = []
+        for key in client.scan_iter(match="bar:*", count=1000):
+            keys.append(key)
+            if len(keys) == SAMPLE:
+                break
+        return {key: client.hgetall(key) for key in keys}
+
+
+def moved(before: Sample, now: Sample) -> str | None:
+    """A bar that is new or has changed, in words; None while all stand still."""
+    for key, fields in now.items():
+        if fields and before.get(key) != fields:
+            shown = ", ".join(f"{name} {fields[name]}" for name in ("close", "trade_count") if name in fields)
+            return f"{key} {shown}".strip()
+    return None
+
+
+def _ask_kafka(url: str) -> None:
+    AdminClient({"bootstrap.servers": url, "log_level": 0}).list_topics(timeout=SECONDS)
+
+
+def _ask_postgres(url: str) -> None:
+    with psycopg.connect(url, connect_timeout=SECONDS) as connection:
+        connection.execute("SELECT 1")
+
+
+def _ask_redis(url: str) -> None:
+    with redis.Redis.from_url(url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS) as client:
+        client.ping()
+
+
+def _ask_influx(url: str) -> None:
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname or "", parts.port or 8086), timeout=SECONDS):
+        pass
+
+
+_ASK = {
+    "KAFKA_BOOTSTRAP": _ask_kafka,
+    "POSTGRES_DSN": _ask_postgres,
+    "REDIS_URL": _ask_redis,
+    "INFLUX_URL": _ask_influx,
+}

@@ -1,0 +1,163 @@
+"""`python -m local up`: the servers that are not given, then the processes, until Ctrl-C."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from dotenv import dotenv_values
+from honcho.printer import Printer
+
+from conf.settings import Settings, load_settings
+from local.errors import LocalError
+from local.jars import ROOT, ensure_jars
+from local.kafka import Kafka
+from local.news import News
+from local.postgres import Postgres
+from local.probe import reach, without_password
+from local.programs import Feed, programs
+from local.record import StackRecord
+from local.redis import Redis
+from local.server import Server, free_port, port_is_free
+from local.supervisor import Supervisor
+from producers.topics import ensure_topics
+
+SERVERS: dict[str, type[Server]] = {"KAFKA_BOOTSTRAP": Kafka, "POSTGRES_DSN": Postgres, "REDIS_URL": Redis}
+
+
+def up(feed: Feed, ruleset: str | None = None, servers_only: bool = False) -> int:
+    """Run the stack in the foreground until a signal; the exit code.
+
+    Raises LocalError when it cannot be started, StoreUnavailable when a given server does not answer.
+    """
+    feed.check()
+    started = time.monotonic()
+    settings = load_settings()
+    record = StackRecord(settings.data_path)
+    if count := record.reap(_own_servers(settings)):
+        _say(f"ended {count} processes that an earlier stack left behind")
+    with record.held(), contextlib.ExitStack() as servers:
+        ensure_jars()
+        stop = _stop_on_signals()
+        env = _environment(settings, ruleset) | _start_servers(settings, servers, stop)
+        if stop.is_set():
+            return 0
+        settings = load_settings(env)
+        ensure_topics(settings.kafka_bootstrap, settings)
+        if servers_only:
+            return _hold(env, stop)
+        _migrate(env)
+        env |= _api_address(settings)
+        return 0 if stop.is_set() or _run(feed, env, record, started, stop) else 1
+
+
+def down() -> str:
+    """Stop the stack that runs on the data folder, or what a killed one left behind; says what was done."""
+    settings = load_settings()
+    record = StackRecord(settings.data_path)
+    if record.stop_leader():
+        return "stopped"
+    count = record.reap(_own_servers(settings))
+    return f"ended {count} left-over processes" if count else "nothing runs here"
+
+
+def status() -> list[tuple[str, str]]:
+    """Name and state of the stack and of its own servers."""
+    settings = load_settings()
+    leader = StackRecord(settings.data_path).leader()
+    rows = [("stack", f"process {leader.pid}" if leader else "not running")]
+    for server in _own_servers(settings):
+        process = server.running()
+        rows.append((server.name, f"process {process.pid} on {server.url}" if process else "not running"))
+    return rows
+
+
+def given_servers() -> dict[str, str]:
+    """The URLs of servers named by the environment or .env."""
+    merged = {**dotenv_values(".env"), **os.environ}
+    return {name: url for name in (*SERVERS, "INFLUX_URL") if (url := merged.get(name))}
+
+
+def _start_servers(settings: Settings, servers: contextlib.ExitStack, stop: threading.Event) -> dict[str, str]:
+    """The URLs of the three: given ones are checked, the others started until `stop`, and stopped with `servers`."""
+    given = given_servers()
+    for name, url in given.items():
+        problem = reach(name, url)
+        if problem is not None:
+            raise LocalError(f"{name} is set to {without_password(url)}, which does not answer: {problem}")
+        _say(f"{name}: using {without_password(url)}")
+    urls = {name: given[name] for name in SERVERS if name in given}
+    for name, kind in SERVERS.items():
+        if name not in urls and not stop.is_set():
+            server = servers.enter_context(kind(settings.data_path / kind.name))
+            urls[name] = server.url
+            _say(f"{kind.name}: started on {server.url}")
+    return urls
+
+
+def _run(feed: Feed, env: dict[str, str], record: StackRecord, started: float, stop: threading.Event) -> bool:
+    """Start the processes and watch them; False when one failed for good."""
+    settings = load_settings(env)
+    supervisor = Supervisor(programs(feed, settings.ruleset), env, ROOT, Printer(sys.stdout))
+    news = News(settings, started, supervisor.say)
+
+    def on_tick() -> None:
+        news.tell()
+        record.note_sessions(supervisor.sessions())
+
+    try:
+        supervisor.start()
+        return supervisor.watch(stop, on_tick)
+    finally:
+        supervisor.say("stopping the processes, then the servers")
+        supervisor.stop()
+
+
+def _hold(env: dict[str, str], stop: threading.Event) -> int:
+    for name in SERVERS:
+        print(f"export {name}={env[name]}", flush=True)
+    _say("the servers run until Ctrl-C; next: python -m stores migrate")
+    stop.wait()
+    return 0
+
+
+def _environment(settings: Settings, ruleset: str | None) -> dict[str, str]:
+    """What the children see: this Python, and an absolute data folder, since they run in the repository's."""
+    env = os.environ | {"TICKSTREAM_DATA_PATH": str(settings.data_path.resolve()), "SUBMIT_PYTHON": sys.executable}
+    return env | {"TICKSTREAM_RULESET": ruleset} if ruleset else env
+
+
+def _migrate(env: dict[str, str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "stores", "migrate"], env=env, cwd=ROOT, start_new_session=True)
+    if done.returncode != 0:
+        raise LocalError("the migrations of the database failed, see above")
+
+
+def _api_address(settings: Settings) -> dict[str, str]:
+    """Another port for the API when the default one is taken and nobody asked for it."""
+    if port_is_free(settings.api_port):
+        return {}
+    if "api_port" in settings.model_fields_set:
+        raise LocalError(f"port {settings.api_port} is in use: set TICKSTREAM_API_PORT to another")
+    port = free_port()
+    _say(f"api: port {settings.api_port} is in use, taking {port} instead")
+    return {"TICKSTREAM_API_PORT": str(port)}
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that Ctrl-C, SIGTERM and a closed terminal set. They only set it: nothing is left half started."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _own_servers(settings: Settings) -> list[Server]:
+    return [kind(settings.data_path / kind.name) for kind in SERVERS.values()]
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,10 @@
+"""Where ticks come from: each source makes `core.records.Tick` records and hands them to `producers.publish`.
+
+A source is one module with `HELP`, `EXAMPLES`, `add_arguments(parser)` and `run(args, settings) -> None`, named here.
+"""
+
+# Command of `python -m producers` -> the module that answers it.
+SOURCES: dict[str, str] = {
+    "simulate": "producers.simulate",
+    "replay": "producers.replay",
+}

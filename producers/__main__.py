@@ -1,0 +1,57 @@
+"""`python -m producers`: one command for each source of ticks."""
+
+import argparse
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import structlog
+
+from conf.settings import load_settings
+from core.errors import TickstreamError
+from producers import SOURCES
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one source; returns the exit code: 0, 1 for a problem (one line on stderr), 2 for wrong usage."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    args = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        print(args.run(args, load_settings()), flush=True)
+    except TickstreamError as error:
+        print(f"{args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # before anything was sent
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m producers", description="Publish ticks to Kafka.", epilog="`COMMAND --help` shows examples."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module_name in SOURCES.items():
+        module = importlib.import_module(module_name)
+        command = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=f"{module.HELP[0].upper()}{module.HELP[1:]}.",
+            epilog=module.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """A supervisor's SIGTERM ends a source as Ctrl-C does: flushed and counted."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

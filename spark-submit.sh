@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The one place that knows master, jars and configuration.
+#   ./spark-submit.sh jobs/stream.py --queries live,final,archive
+#   SPARK_MASTER=spark://host:7077 ./spark-submit.sh jobs/backfill.py --ticks PATH
+# SPARK_MASTER      local[8] (default), spark://…, yarn, k8s://…
+# SUBMIT_ARGS       further spark-submit options, e.g. "--conf spark.executor.memory=4g"
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+python=${SUBMIT_PYTHON:-$root/.venv/bin/python}
+[ -x "$python" ] || python=$(command -v python3)
+
+if [ $# -eq 0 ] || [ "$1" = "--help" ] || [ "$1" = "-h" ]; then
+    sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    exit 0
+fi
+
+spark_home=$("$python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))') || {
+    echo "spark-submit.sh: pyspark is missing; run 'make up' or 'pip install -r requirements.txt'" >&2
+    exit 1
+}
+jars=$(cd "$root" && "$python" -m local jars --print connector)
+
+master=${SPARK_MASTER:-local[8]}
+export SPARK_HOME=$spark_home PYSPARK_PYTHON=$python PYSPARK_DRIVER_PYTHON=$python
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+options=(--master "$master" --properties-file "$root/conf/spark-defaults.conf" --jars "$jars")
+options+=(--driver-java-options "-Dlog4j2.configurationFile=file:$root/conf/log4j2.properties ${SUBMIT_JAVA_OPTIONS:-}")
+
+case $master in
+local*) export SPARK_LOCAL_IP=${SPARK_LOCAL_IP:-127.0.0.1} ;;
+*)  # Executors get our packages; the ruleset files travel inside the archive.
+    archive=$(mktemp -d)/tickstream.zip
+    (cd "$root" && "$python" -c '
+import pathlib, sys, zipfile
+with zipfile.ZipFile(sys.argv[1], "w") as archive:
+    for room in ("core", "conf", "stores", "producers", "jobs"):
+        for path in sorted(pathlib.Path(room).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                archive.write(path)
+' "$archive")
+    options+=(--py-files "$archive")
+    ;;
+esac
+
+exec "$spark_home/bin/spark-submit" "${options[@]}" ${SUBMIT_ARGS:-} "$@"

@@ -1,0 +1,114 @@
+"""What TimescaleDB adds to the tables: chunks of a day, compression and retention by its own jobs.
+
+Every statement may be run again. On a PostgreSQL without the extension there is nothing to do here, and
+`stores/retention.py` deletes what is too old.
+"""
+
+from dataclasses import dataclass
+
+import psycopg
+import structlog
+
+from core.errors import ConfigError
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long rows are kept, in days of event time."""
+
+    ticks_days: int = 30
+    bars_days: int = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Hypertable:
+    """One table: its time column, how its chunks are compressed and when."""
+
+    table: str
+    time: str
+    segment_by: str
+    order_by: str
+    compress_after_days: int
+
+
+# Compression sorts by every column of the unique constraint, so that a late row finds its place.
+TICKS = Hypertable("ticks", "event_time", "symbol", "event_time DESC, identity", 2)
+BARS = Hypertable("bars", "start", 'symbol, "interval"', '"start" DESC', 7)
+
+
+def apply(connection: psycopg.Connection, retention: Retention) -> bool:
+    """Make hypertables and policies where the extension is to be had; whether it was."""
+    if not available(connection):
+        return False
+    with connection.transaction():
+        _create_extension(connection)
+        licence = connection.execute("SELECT current_setting('timescaledb.license', true)").fetchone()
+        for statement in statements(retention, community=licence != ("apache",)):
+            connection.execute(statement.encode())
+    return True
+
+
+def statements(retention: Retention, *, community: bool = True) -> list[str]:
+    """The SQL, in order. Compression and policies are not in the Apache-licensed build (`community=False`)."""
+    made = [_make(table) for table in (TICKS, BARS)]
+    if not community:
+        return made
+    days = ((TICKS, retention.ticks_days), (BARS, retention.bars_days))
+    return made + [sql for table, keep in days for sql in (*_compress(table, keep), *_retain(table, keep))]
+
+
+def available(connection: psycopg.Connection) -> bool:
+    """Whether the extension is there, or can be created: installed and, as far as one may see, preloaded."""
+    if connection.execute("SELECT FROM pg_extension WHERE extname = 'timescaledb'").fetchone():
+        return True
+    if not connection.execute("SELECT FROM pg_available_extensions WHERE name = 'timescaledb'").fetchone():
+        return False
+    preloaded = connection.execute("SELECT setting FROM pg_settings WHERE name = 'shared_preload_libraries'").fetchone()
+    if preloaded is not None and "timescaledb" not in preloaded[0]:
+        # CREATE EXTENSION would end the connection.
+        _log.warning("timescaledb is installed but not in shared_preload_libraries: plain tables are used")
+        return False
+    return True
+
+
+def installed(connection: psycopg.Connection) -> bool:
+    """Whether retention is the extension's business here."""
+    sql = "SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'"
+    row = connection.execute(sql).fetchone()
+    return row is not None and row != ("apache",)
+
+
+def _create_extension(connection: psycopg.Connection) -> None:
+    try:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+    except psycopg.errors.InsufficientPrivilege:
+        raise ConfigError("this database user may not run CREATE EXTENSION timescaledb: let an owner do it") from None
+
+
+def _make(table: Hypertable) -> str:
+    # migrate_data: the extension may come to a database that already holds rows.
+    # No default index: the unique constraint serves the reads, and a second index costs every write.
+    return (
+        f"SELECT create_hypertable('{table.table}', by_range('{table.time}', INTERVAL '1 day'), "
+        "create_default_indexes => false, migrate_data => true, if_not_exists => true)"
+    )
+
+
+def _compress(table: Hypertable, keep_days: int) -> list[str]:
+    after = min(table.compress_after_days, keep_days)
+    return [
+        f"ALTER TABLE {table.table} SET (timescaledb.compress, timescaledb.compress_segmentby = '{table.segment_by}', "
+        f"timescaledb.compress_orderby = '{table.order_by}')",
+        f"SELECT add_compression_policy('{table.table}', compress_after => INTERVAL '{after} days', "
+        "if_not_exists => true)",
+    ]
+
+
+def _retain(table: Hypertable, keep_days: int) -> list[str]:
+    # A policy that is there keeps its old interval under if_not_exists: take it away first.
+    return [
+        f"SELECT remove_retention_policy('{table.table}', if_exists => true)",
+        f"SELECT add_retention_policy('{table.table}', drop_after => INTERVAL '{keep_days} days')",
+    ]

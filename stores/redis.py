@@ -1,0 +1,226 @@
+"""The newest bars in Redis: hashes with a lifetime, and a message for whoever listens.
+
+- `bar:{symbol}:{interval}`: hash of the newest bar: `open high low close volume vwap trade_count`, `json` (the
+  whole bar), `start rev offset` (what it is compared by). Never goes back.
+- `tail:{symbol}:{interval}`: hash start -> JSON of the newest 30 bars, forming, final and amended.
+- `latest:{symbol}`: hash `price event_us received_us volume start rev`, from the 1-minute bar.
+- `symbols`: sorted set of the symbols seen lately; the score is the second of the write, to a tenth of the lifetime.
+- channel `bar:{symbol}:{interval}`: the JSON of every bar that was news.
+
+Amounts are decimal text, an absent one is empty; times are microseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import redis
+import redis.asyncio
+import redis.asyncio.retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, RedisError, TimeoutError
+from redis.retry import Retry
+
+from conf.settings import Settings
+from core.errors import ConfigError, InputError, StoreUnavailable
+from core.records import BAR_COLUMNS
+from stores.redis_script import TAIL_BARS, WRITE_BARS
+from stores.schema import BAR_SCHEMA
+
+NAME = "redis"
+TIMEOUT_SECONDS = 2.0
+# Redis serves nobody else while a script runs: 200 rows are about 2 ms.
+ROWS_PER_CALL = 200
+# Error replies that pass: no memory left, disk full, still loading, a script running, a replica in the way.
+_PASSING = ("OOM", "MISCONF", "LOADING", "BUSY", "READONLY", "MASTERDOWN", "TRYAGAIN", "NOREPLICAS")
+
+
+class LiveRow(msgspec.Struct, frozen=True, array_like=True):
+    """A bar on its way to Redis: what it is compared by, and its JSON. `offset` is `last_offset`, -1 for none."""
+
+    symbol: str
+    interval: str
+    start: int
+    rev: int
+    offset: int
+    payload: bytes
+
+
+class _Summary(msgspec.Struct):
+    """What the hashes show of a bar's JSON; text as it stands there."""
+
+    open: str | None = None
+    high: str | None = None
+    low: str | None = None
+    close: str | None = None
+    volume: str | None = None
+    vwap: str | None = None
+    trade_count: int | None = None
+    close_us: int | None = None
+    received_us: int | None = None
+
+
+_summary = msgspec.json.Decoder(_Summary)
+_encoder = msgspec.msgpack.Encoder()
+_AMOUNTS = tuple(field.name for field in BAR_SCHEMA if pa.types.is_decimal(field.type))
+
+
+class RedisStore:
+    """A BarSink of final bars, and the relay's writer of live ones. Thread-safe; connects at the first use."""
+
+    name = NAME
+
+    def __init__(self, url: str, ttl_seconds: int = 300) -> None:
+        self._ttl = ttl_seconds
+        retry = Retry(NoBackoff(), 1, supported_errors=(ConnectionError,))
+        self._client: Any = _checked(redis.Redis, url, retry)
+        self._script = self._client.register_script(WRITE_BARS)
+
+    def __repr__(self) -> str:
+        return f"RedisStore(ttl_seconds={self._ttl})"
+
+    def setup(self) -> None:
+        with translated():
+            self._client.ping()
+
+    def write_bars(self, bars: pa.Table) -> None:
+        self.write_live(live_rows(bars))
+
+    def write_live(self, rows: Sequence[LiveRow]) -> int:
+        """Write rows in one round trip per 200; how many were news and so were published.
+
+        Raises InputError when a payload is not the JSON of a bar.
+        """
+        return sum(self._call(rows[at : at + ROWS_PER_CALL]) for at in range(0, len(rows), ROWS_PER_CALL))
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _call(self, rows: Sequence[LiveRow]) -> int:
+        try:
+            packed = _encoder.encode([_packed(row) for row in rows])
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{NAME}: not the JSON of a bar: {error}") from None
+        with translated():
+            return int(self._script(args=[packed, int(time.time()), self._ttl, TAIL_BARS]))
+
+
+def _packed(row: LiveRow) -> tuple[str, ...]:
+    """The row as the script reads it, all text: Redis 6's MessagePack has no bytes, and formats numbers slowly."""
+    bar = _summary.decode(row.payload)
+    keys = (row.symbol, row.interval, str(row.start), str(row.rev), str(row.offset), row.payload.decode())
+    amounts = (bar.open or "", bar.high or "", bar.low or "", bar.close or "", bar.volume or "", bar.vwap or "")
+    return keys + amounts + (str(bar.trade_count or 0), str(bar.close_us or row.start), str(bar.received_us or ""))
+
+
+def make_redis(settings: Settings) -> RedisStore:
+    return RedisStore(settings.redis_url.get_secret_value(), settings.redis_ttl_seconds)
+
+
+def live_rows(bars: pa.Table) -> list[LiveRow]:
+    """A batch of BAR_SCHEMA as rows with their JSON."""
+    times = {name: bars[name].cast(pa.int64()) for name in ("start", "end")}
+    columns = [times.get(name, bars[name]).to_pylist() for name in BAR_COLUMNS]
+    return [_live_row(dict(zip(BAR_COLUMNS, values, strict=True))) for values in zip(*columns, strict=True)]
+
+
+def _live_row(bar: dict[str, Any]) -> LiveRow:
+    offset = bar["last_offset"]
+    for name in _AMOUNTS:
+        if bar[name] is not None:
+            bar[name] = format(bar[name], "f")  # str() would write 1E-8
+    payload = msgspec.json.encode(bar)
+    return LiveRow(bar["symbol"], bar["interval"], bar["start"], bar["rev"], -1 if offset is None else offset, payload)
+
+
+def bar_from_json(payload: bytes) -> dict[str, Any]:
+    """A bar's JSON as a dict of all BAR_COLUMNS, amounts as Decimal; fields that are left out are None."""
+    raw = msgspec.json.decode(payload)
+    bar = {name: raw.get(name) for name in BAR_COLUMNS}
+    for name in _AMOUNTS:
+        if bar[name] is not None:
+            bar[name] = Decimal(bar[name])
+    return bar
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn redis-py's errors into ours. No message holds the URL."""
+    try:
+        yield
+    except (ConnectionError, TimeoutError) as error:
+        raise StoreUnavailable(NAME, str(error) or type(error).__name__) from None
+    except RedisError as error:
+        text = str(error)
+        if any(word in text for word in _PASSING):
+            raise StoreUnavailable(NAME, text) from None
+        raise InputError(f"{NAME}: {text}") from error
+
+
+def _checked(client: Any, url: str, retry: Any) -> Any:
+    """A client of `url` that gives up after two seconds. After a server's restart the pooled connections are
+    dead, so a broken one is replaced and tried once more."""
+    try:
+        return client.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=retry)
+    except ValueError:
+        raise ConfigError("REDIS_URL is not a redis:// URL") from None
+
+
+class RedisReader:
+    """What the API asks of Redis. Not bound to an event loop before the first call.
+
+    Every call raises StoreUnavailable when Redis has not answered within about two seconds.
+    """
+
+    name = NAME
+
+    def __init__(self, url: str) -> None:
+        retry = redis.asyncio.retry.Retry(NoBackoff(), 1, supported_errors=(ConnectionError,))
+        self._client: Any = _checked(redis.asyncio.Redis, url, retry)
+
+    def __repr__(self) -> str:
+        return "RedisReader()"
+
+    async def open(self) -> None:
+        """Nothing to do: connections are made as they are needed. Here for symmetry with TimescaleReader."""
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def ping(self) -> None:
+        with translated():
+            await self._client.ping()
+
+    async def latest(self, symbol: str) -> dict[str, Any] | None:
+        """`price` and `volume` (of the minute so far) as Decimal, `event_us`, `received_us`, `start`, `rev`.
+
+        None when the symbol has not traded within the lifetime of the keys.
+        """
+        with translated():
+            held = await self._client.hgetall(f"latest:{symbol}")
+        return _latest({name.decode(): value.decode() for name, value in held.items()}) if held else None
+
+    async def tail(self, symbol: str, interval: str) -> list[dict[str, Any]]:
+        """The newest bars by start, at most 30; dicts like those of `TimescaleReader.bars`."""
+        with translated():
+            held = await self._client.hvals(f"tail:{symbol}:{interval}")
+        return sorted((bar_from_json(payload) for payload in held), key=lambda bar: int(bar["start"]))
+
+    async def symbols(self) -> list[str]:
+        """The symbols written within the lifetime of the keys, by name."""
+        with translated():
+            held = await self._client.zrange("symbols", 0, -1)
+        return sorted(symbol.decode() for symbol in held)
+
+
+def _latest(held: dict[str, str]) -> dict[str, Any]:
+    latest: dict[str, Any] = {name: Decimal(held[name]) if held[name] else None for name in ("price", "volume")}
+    return latest | {
+        name: int(held[name]) if held[name] else None for name in ("event_us", "received_us", "start", "rev")
+    }

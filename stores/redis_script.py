@@ -1,0 +1,94 @@
+"""The one write that Redis runs: compare, keep, publish, for a batch of bars in one round trip.
+
+Rows come as MessagePack, because packing and unpacking are C on both sides while one argument per value is
+Python. Numbers come as text: Lua's own formatting is lossy at microseconds, and Redis formats slowly.
+Keys follow from the rows and are not declared: this is for one Redis, not for Redis Cluster.
+"""
+
+TAIL_BARS = 30
+
+WRITE_BARS = """
+local rows, now_text = cmsgpack.unpack(ARGV[1]), ARGV[2]
+local now, ttl = tonumber(now_text), tonumber(ARGV[3])
+local tail_bars = tonumber(ARGV[4])
+local renew_after = ttl / 10
+local accepted, renewed = 0, false
+
+local function newer(rev, offset, held_rev, held_offset)
+  return rev > held_rev or (rev == held_rev and offset > held_offset)
+end
+
+local function newer_than_bar(start, rev, offset, held)
+  if not held[1] then return true end
+  if start ~= held[1] then return tonumber(start) > tonumber(held[1]) end
+  return newer(tonumber(rev), tonumber(offset), tonumber(held[2]), tonumber(held[3]))
+end
+
+-- Whether a bar of an older start is news: its stored JSON says what is held.
+local function newer_than_tail(tail, start, rev, offset)
+  local held = redis.call('HGET', tail, start)
+  if not held then return true end
+  local held_rev = tonumber(string.match(held, '"rev":%s*(%d+)')) or -1
+  local held_offset = tonumber(string.match(held, '"last_offset":%s*(%d+)')) or -1
+  return newer(tonumber(rev), tonumber(offset), held_rev, held_offset)
+end
+
+-- Keep the newest starts; false when `start` itself had to go.
+local function prune(tail, start)
+  local starts = redis.call('HKEYS', tail)
+  table.sort(starts, function(a, b) return tonumber(a) < tonumber(b) end)
+  local kept = true
+  for i = 1, #starts - tail_bars do
+    redis.call('HDEL', tail, starts[i])
+    kept = kept and starts[i] ~= start
+  end
+  return kept
+end
+
+local function keep_in_tail(tail, start, payload)
+  if redis.call('HSET', tail, start, payload) == 0 then return true end
+  redis.call('EXPIRE', tail, ttl)
+  return redis.call('HLEN', tail) <= tail_bars or prune(tail, start)
+end
+
+for i = 1, #rows do
+  local symbol, interval, start, rev, offset, payload, open, high, low, close, volume, vwap, trade_count, close_us,
+        received_us = unpack(rows[i])
+  local bar, tail = 'bar:' .. symbol .. ':' .. interval, 'tail:' .. symbol .. ':' .. interval
+  local held = redis.call('HMGET', bar, 'start', 'rev', 'offset', 'renewed')
+  local take = false
+  if newer_than_bar(start, rev, offset, held) then
+    take = true
+    local at = tonumber(held[4])
+    local renew = not at or now - at >= renew_after or now < at
+    redis.call('HSET', bar, 'start', start, 'rev', rev, 'offset', offset, 'renewed', renew and now_text or held[4],
+               'open', open, 'high', high, 'low', low, 'close', close, 'volume', volume, 'vwap', vwap,
+               'trade_count', trade_count, 'json', payload)
+    keep_in_tail(tail, start, payload)
+    local latest = interval == '1m' and 'latest:' .. symbol
+    if latest and close ~= '' then
+      redis.call('HSET', latest, 'price', close, 'event_us', close_us, 'received_us', received_us,
+                 'volume', volume, 'start', start, 'rev', rev)
+    end
+    if renew then
+      renewed = true
+      redis.call('EXPIRE', bar, ttl)
+      redis.call('EXPIRE', tail, ttl)
+      redis.call('ZADD', 'symbols', now_text, symbol)
+    end
+    if latest and (renew or start ~= held[1]) then redis.call('EXPIRE', latest, ttl) end
+  elseif start ~= held[1] and newer_than_tail(tail, start, rev, offset) then
+    -- An amended bar that is older than the tail is still told to those who listen.
+    take = keep_in_tail(tail, start, payload) or tonumber(rev) > 1
+  end
+  if take then
+    accepted = accepted + 1
+    redis.call('PUBLISH', bar, payload)
+  end
+end
+if renewed then
+  redis.call('ZREMRANGEBYSCORE', 'symbols', '-inf', now - ttl)
+  redis.call('EXPIRE', 'symbols', ttl)
+end
+return accepted
+"""

@@ -1,0 +1,49 @@
+"""Deleting what is too old, where no TimescaleDB does it: in bounded slices, each its own transaction."""
+
+from collections.abc import Iterator
+
+import psycopg
+
+from core.intervals import INTERVALS
+from stores.hypertables import Retention
+from stores.postgres import to_time
+
+SLICE_ROWS = 10_000
+DAY_US = 86_400_000_000
+
+# By symbol (and interval), because that is how the indexes begin; a slice then touches only what it deletes.
+_TICKS = """
+    DELETE FROM ticks WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM ticks WHERE symbol = %(symbol)s AND event_time < %(before)s LIMIT %(rows)s))
+"""
+_BARS = """
+    DELETE FROM bars WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM bars WHERE symbol = %(symbol)s AND "interval" = %(interval)s AND "start" < %(before)s
+        LIMIT %(rows)s))
+"""
+
+
+def retain(
+    connection: psycopg.Connection, retention: Retention, now_us: int, slice_rows: int = SLICE_ROWS
+) -> dict[str, int]:
+    """Delete rows older than `retention` as of `now_us` over an autocommit connection; rows deleted by table.
+
+    A symbol stays listed when its last row goes.
+    """
+    deleted = {"ticks": 0, "bars": 0}
+    for table, statement, where in _slices(connection, retention, now_us):
+        while (gone := connection.execute(statement.encode(), where | {"rows": slice_rows}).rowcount) > 0:
+            deleted[table] += gone
+    return deleted
+
+
+def _slices(
+    connection: psycopg.Connection, retention: Retention, now_us: int
+) -> Iterator[tuple[str, str, dict[str, object]]]:
+    ticks_before = to_time(now_us - retention.ticks_days * DAY_US)
+    bars_before = to_time(now_us - retention.bars_days * DAY_US)
+    symbols = [symbol for (symbol,) in connection.execute("SELECT symbol FROM symbols ORDER BY symbol").fetchall()]
+    for symbol in symbols:
+        yield "ticks", _TICKS, {"symbol": symbol, "before": ticks_before}
+        for interval in INTERVALS:
+            yield "bars", _BARS, {"symbol": symbol, "interval": interval, "before": bars_before}

@@ -1,0 +1,103 @@
+"""Fixtures: real servers, started when a test first asks, and settings of which every test has its own.
+
+`settings` gives a fresh topic prefix, PostgreSQL database and Redis database, so tests never see each other's data.
+"""
+
+import itertools
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+from pydantic import SecretStr
+
+from conf.settings import Settings
+from local.kafka import Kafka
+from local.postgres import Postgres
+from local.redis import Redis
+from producers.topics import ensure_topics
+
+REDIS_DATABASES = 256
+_redis_numbers = itertools.cycle(range(1, REDIS_DATABASES))
+
+
+@pytest.fixture(scope="session")
+def servers_folder() -> Iterator[Path]:
+    """Where the servers of this run keep their data; not under tmp_path, which other accounts cannot enter."""
+    folder = Path(tempfile.mkdtemp(prefix="tickstream-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def kafka_server(servers_folder: Path) -> Iterator[Kafka]:
+    with Kafka(servers_folder / "kafka", heap="512m") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(servers_folder: Path) -> Iterator[Postgres]:
+    with Postgres(servers_folder / "postgres") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(servers_folder: Path) -> Iterator[Redis]:
+    with Redis(servers_folder / "redis", databases=REDIS_DATABASES) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_dsn(postgres_server: Postgres) -> Iterator[str]:
+    """The DSN of an empty database that is dropped at the end."""
+    name = f"t_{uuid.uuid4().hex}"
+    _run(postgres_server.url, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    yield postgres_server.url.removesuffix("postgres") + name
+    _run(postgres_server.url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> Iterator[str]:
+    """The URL of an empty database, emptied again at the end."""
+    url = redis_server.url.removesuffix("0") + str(next(_redis_numbers))
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield url
+        client.flushdb()
+
+
+@pytest.fixture
+def settings(kafka_server: Kafka, postgres_dsn: str, redis_url: str, tmp_path: Path) -> Settings:
+    """Settings of a system of its own, topics created, stores empty and not yet migrated."""
+    own = Settings(
+        kafka_bootstrap=kafka_server.url,
+        postgres_dsn=SecretStr(postgres_dsn),
+        redis_url=SecretStr(redis_url),
+        topic_prefix=f"t{uuid.uuid4().hex[:12]}.",
+        data_path=tmp_path,
+        store_retry_seconds=5,
+    )
+    ensure_topics(own.kafka_bootstrap, own)
+    return own
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """The one Spark session of this run."""
+    from tests.streaming import make_session
+
+    session = make_session()
+    yield session
+    session.stop()
+
+
+def _run(dsn: str, statement: sql.Composed) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement)

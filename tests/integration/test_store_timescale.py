@@ -1,0 +1,383 @@
+"""The database: reads, migrations, retention, and what happens when it is killed."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from core.errors import ConfigError, StoreUnavailable
+from local.postgres import Postgres
+from stores.hypertables import Retention
+from stores.migrations import Migration, migrate, pending
+from stores.retention import retain
+from stores.timescale import TimescaleReader, TimescaleStore
+from tests.batches import MINUTE_US, START_US, make_bar, make_bars, make_tick, make_ticks, rows_of
+from tests.integration.test_store_sinks import stored_ticks
+
+DAY_US = 86_400_000_000
+PASSWORD = "s3cret-Pa55"
+NOWHERE = f"postgresql://postgres:{PASSWORD}@127.0.0.1:9/postgres"  # the discard port: nobody answers
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def store(postgres_dsn: str) -> Iterator[TimescaleStore]:
+    made = TimescaleStore(postgres_dsn)
+    made.setup()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def doomed(servers_folder: Path) -> Iterator[Postgres]:
+    """A server of this module's own, to be killed."""
+    with Postgres(servers_folder / "postgres-doomed") as server:
+        yield server
+
+
+def ask(dsn: str, question: Callable[[TimescaleReader], Any], **options: Any) -> Any:
+    async def run() -> Any:
+        reader = TimescaleReader(dsn, **options)
+        await reader.open()
+        try:
+            return await question(reader)
+        finally:
+            await reader.close()
+
+    return asyncio.run(run())
+
+
+def query(dsn: str, sql: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        return connection.execute(sql.encode()).fetchall()
+
+
+# Reads
+
+
+def test_bars_range_is_half_open_and_bounded(store: TimescaleStore, postgres_dsn: str) -> None:
+    bars = [make_bar(n, trade_count=n + 1) for n in range(10)]
+    store.write_bars(make_bars(*bars, make_bar(3, symbol="MSFT"), make_bar(3, interval="5m")))
+
+    def starts(first: int, last: int, limit: int = 100, **options: Any) -> list[int]:
+        found = ask(postgres_dsn, lambda r: r.bars("AAPL", "1m", bars[first].start, bars[last].start, limit, **options))
+        return [(row["start"] - START_US) // MINUTE_US for row in found]
+
+    assert starts(2, 5) == [2, 3, 4]
+    assert starts(2, 2) == []
+    assert starts(0, 9, limit=3) == [0, 1, 2]
+    assert starts(0, 9, limit=3, newest_first=True) == [8, 7, 6]
+
+
+def test_bar_read_has_bar_columns_exact(store: TimescaleStore, postgres_dsn: str) -> None:
+    batch = make_bars(make_bar(0, volume=Decimal("0.00000001")))
+    store.write_bars(batch)
+    (row,) = ask(postgres_dsn, lambda r: r.bars("AAPL", "1m", 0, 2**63 - 1, 1))
+    assert row == rows_of(batch)[0]
+    assert list(row) == batch.column_names
+    assert isinstance(row["start"], int) and isinstance(row["volume"], Decimal)
+
+
+def test_ticks_of_one_time_come_by_seq(store: TimescaleStore, postgres_dsn: str) -> None:
+    ticks = [make_tick(n, event_us=START_US, seq=seq) for n, seq in enumerate((5, -1, 3))]
+    store.write_ticks(make_ticks(*ticks, make_tick(9, event_us=START_US + 1, seq=0)))
+    found = ask(postgres_dsn, lambda r: r.ticks("AAPL", START_US, START_US + 1, 10))
+    assert [tick["seq"] for tick in found] == [-1, 3, 5]
+    newest = ask(postgres_dsn, lambda r: r.ticks("AAPL", START_US, START_US + 2, 2, newest_first=True))
+    assert [(tick["event_us"], tick["seq"]) for tick in newest] == [(START_US + 1, 0), (START_US, 5)]
+
+
+def test_symbols_and_freshness_follow_ticks_and_bars(store: TimescaleStore, postgres_dsn: str) -> None:
+    empty = ask(postgres_dsn, lambda r: r.freshness())
+    assert empty == dict.fromkeys(("last_tick_event_us", "last_tick_received_us", "last_bar_end_us")) | {
+        "ticks": 0,
+        "bars": 0,
+    }
+    store.write_ticks(make_ticks(make_tick(5), make_tick(2), make_tick(7, symbol="MSFT")))
+    store.write_ticks(make_ticks(make_tick(1), make_tick(99, symbol="HEARTBEAT", kind="heartbeat")))
+    store.write_bars(make_bars(make_bar(3), make_bar(1, symbol="XRP/ETH", open_us=None, close_us=None)))
+    symbols = ask(postgres_dsn, lambda r: r.symbols())
+    assert symbols == [
+        {"symbol": "AAPL", "first_seen": START_US + 1_000, "last_seen": START_US + 4 * MINUTE_US - 1},
+        {"symbol": "MSFT", "first_seen": START_US + 7_000, "last_seen": START_US + 7_000},
+        {"symbol": "XRP/ETH", "first_seen": START_US + MINUTE_US, "last_seen": START_US + MINUTE_US},
+    ]
+    store.close()  # a session hands in its statistics when it ends, or later
+    deadline = time.monotonic() + 20
+    while (fresh := ask(postgres_dsn, lambda r: r.freshness()))["bars"] < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert fresh == {
+        "last_tick_event_us": START_US + 7_000,
+        "last_tick_received_us": START_US + 7_700,
+        "last_bar_end_us": START_US + 4 * MINUTE_US,
+        "ticks": 5,
+        "bars": 2,
+    }
+
+
+def test_newest_ticks_are_read_from_the_index_before_any_analyze(store: TimescaleStore, postgres_dsn: str) -> None:
+    store.write_ticks(make_ticks(*(make_tick(n) for n in range(3_000))))
+    reader = TimescaleReader(postgres_dsn)
+    with psycopg.connect(**reader._args) as connection:
+        plan = connection.execute(
+            "EXPLAIN SELECT * FROM ticks WHERE symbol = 'AAPL' AND event_time < now()"
+            " ORDER BY event_time DESC, seq DESC, identity DESC LIMIT 10"
+        ).fetchall()
+    assert "Index Scan Backward using ticks_identity" in str(plan), plan
+
+
+def test_nul_in_a_text_does_not_stop_the_batch(store: TimescaleStore, postgres_dsn: str) -> None:
+    store.write_ticks(make_ticks(make_tick(0), make_tick(1, trade_id="a\0b")))
+    assert {tick["trade_id"] for tick in stored_ticks(postgres_dsn)} == {"t-0", "a\ufffdb"}
+
+
+# Migrations and retention
+
+
+def test_unmigrated_database_says_what_to_run(postgres_dsn: str) -> None:
+    store = TimescaleStore(postgres_dsn)
+    with pytest.raises(ConfigError, match="python -m stores migrate"):
+        store.write_bars(make_bars(make_bar()))
+    store.close()
+    with pytest.raises(ConfigError, match="python -m stores migrate"):
+        ask(postgres_dsn, lambda r: r.symbols())
+
+
+def test_two_processes_migrating_at_once_apply_each_file_once(postgres_dsn: str) -> None:
+    environment = os.environ | {"POSTGRES_DSN": postgres_dsn}
+    command = [sys.executable, "-m", "stores", "migrate"]
+    running = [
+        subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    said = sorted(process.communicate(timeout=60)[0] for process in running)
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert said == ["applied 0001_ticks_bars_symbols\n", "up to date\n", "up to date\n"]
+    assert query(postgres_dsn, "SELECT count(*) FROM schema_migrations") == [(1,)]
+
+
+def test_changed_migration_is_refused(postgres_dsn: str) -> None:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        migrate(connection, Retention(), [Migration("0001_a", "CREATE TABLE a (x int)")])
+        with pytest.raises(ConfigError, match="0001_a was changed"):
+            pending(connection, [Migration("0001_a", "CREATE TABLE a (x text)")])
+
+
+def test_failing_migration_leaves_nothing_behind(postgres_dsn: str) -> None:
+    good = Migration("0001_a", "CREATE TABLE a (x int)")
+    bad = Migration("0002_b", "CREATE TABLE b (x int); SELECT 1/0")
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            migrate(connection, Retention(), [good, bad])
+        assert pending(connection, [good, bad]) == ["0002_b"]
+        assert connection.execute("SELECT to_regclass('b')").fetchone() == (None,)
+        fixed = Migration("0002_b", "CREATE TABLE b (x int)")
+        assert migrate(connection, Retention(), [good, fixed]) == ["0002_b"]
+
+
+def run_stores(dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"POSTGRES_DSN": dsn}
+    command = [sys.executable, "-m", "stores", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_migrate_check_tells_before_and_after(postgres_dsn: str) -> None:
+    before = run_stores(postgres_dsn, "migrate", "--check")
+    assert (before.returncode, before.stdout) == (1, "pending 0001_ticks_bars_symbols\n")
+    assert query(postgres_dsn, "SELECT to_regclass('ticks')") == [(None,)]
+    assert run_stores(postgres_dsn, "migrate").returncode == 0
+    after = run_stores(postgres_dsn, "migrate", "--check")
+    assert (after.returncode, after.stdout) == (0, "up to date\n")
+
+
+@pytest.mark.parametrize("arguments", [("migrate",), ("migrate", "--check"), ("retention",)])
+def test_command_without_database_says_one_line(arguments: tuple[str, ...]) -> None:
+    done = run_stores(NOWHERE, *arguments)
+    assert done.returncode != 0 and done.stdout == ""
+    assert done.stderr.startswith("error: timescale: ") and done.stderr.count("\n") == 1
+    assert PASSWORD not in done.stderr
+
+
+def test_retention_command_deletes_old_rows(store: TimescaleStore, postgres_dsn: str) -> None:
+    store.write_ticks(make_ticks(make_tick(0)))  # of 2024
+    store.write_bars(make_bars(make_bar(0)))
+    done = run_stores(postgres_dsn, "retention")
+    assert (done.returncode, done.stdout) == (0, "deleted 1 ticks and 1 bars\n")
+
+
+def test_retention_keeps_what_is_young_enough(store: TimescaleStore, postgres_dsn: str) -> None:
+    ages = (0, 29, 30, 31, 400)
+    now = START_US + 500 * DAY_US
+    store.write_ticks(make_ticks(*(make_tick(n, event_us=now - age * DAY_US) for n, age in enumerate(ages))))
+    store.write_ticks(make_ticks(*(make_tick(n, symbol="MSFT", event_us=now - 40 * DAY_US) for n in range(25))))
+    store.write_bars(make_bars(*(make_bar(start=now - age * DAY_US, interval="5m") for age in (0, 364, 365, 366))))
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        assert retain(connection, Retention(30, 365), now, slice_rows=7) == {"ticks": 27, "bars": 1}
+    kept = sorted((now - tick["event_time"]) // DAY_US for tick in stored_ticks(postgres_dsn))
+    assert kept == [0, 29, 30]
+
+
+# Failure
+
+
+def test_dead_server_is_store_unavailable_without_the_password() -> None:
+    store, reader = TimescaleStore(NOWHERE), TimescaleReader(NOWHERE)
+    calls: list[Callable[[], Any]] = [
+        store.setup,
+        lambda: store.write_bars(make_bars(make_bar())),
+        lambda: store.write_ticks(make_ticks(make_tick())),
+        lambda: ask(NOWHERE, lambda r: r.ping()),
+        lambda: ask(NOWHERE, lambda r: r.freshness()),
+    ]
+    for call in calls:
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable) as caught:
+            call()
+        assert time.monotonic() - began < 8
+        assert PASSWORD not in str(caught.value) and caught.value.store == "timescale"
+        assert caught.value.__cause__ is None
+    assert PASSWORD not in repr(store) + repr(reader)
+    store.close()
+
+
+def test_unreadable_dsn_is_refused_without_quoting_it() -> None:
+    for make in (TimescaleStore, TimescaleReader):
+        with pytest.raises(ConfigError) as caught:
+            make(f"postgresq://u:{PASSWORD}@host/db")
+        assert PASSWORD not in str(caught.value) and caught.value.__suppress_context__
+
+
+def test_killed_between_writes_the_next_fails_and_then_all_is_exact(doomed: Postgres) -> None:
+    store = TimescaleStore(doomed.url)
+    store.setup()
+    with psycopg.connect(doomed.url, autocommit=True) as connection:
+        connection.execute("TRUNCATE ticks, bars, symbols")
+    first, second = make_ticks(make_tick(0), make_tick(1)), make_ticks(make_tick(1), make_tick(2))
+    store.write_ticks(first)
+    doomed.kill()
+    for write in (lambda: store.write_ticks(second), lambda: store.write_bars(make_bars(make_bar()))):
+        with pytest.raises(StoreUnavailable):
+            write()
+    doomed.start()
+    store.write_ticks(second)
+    store.write_bars(make_bars(make_bar()))
+    doomed.kill()
+    doomed.start()
+    # Nobody called meanwhile: the pool holds dead connections, and must not hand them out.
+    store.write_ticks(make_ticks(make_tick(2), make_tick(3)))
+    store.close()
+    assert sorted(tick["seq"] for tick in stored_ticks(doomed.url)) == [0, 1, 2, 3]
+    assert query(doomed.url, "SELECT count(*) FROM bars") == [(1,)]
+
+
+def test_killed_during_writes_nothing_is_lost_or_doubled(doomed: Postgres) -> None:
+    store = TimescaleStore(doomed.url)
+    store.setup()
+    with psycopg.connect(doomed.url, autocommit=True) as connection:
+        connection.execute("TRUNCATE ticks, bars, symbols")
+    batches = [make_ticks(*(make_tick(n) for n in range(first, first + 2_000))) for first in range(0, 60_000, 2_000)]
+    done, failures, problems = [0], [0], list[Exception]()
+
+    def write_all() -> None:
+        for number, batch in enumerate(batches):
+            while not _written(store, batch, number):
+                failures[0] += 1
+                time.sleep(0.05)
+            done[0] += 1
+
+    def _written(store: TimescaleStore, batch: Any, number: int) -> bool:
+        try:
+            store.write_ticks(batch)
+            store.write_bars(make_bars(make_bar(number)))
+            return True
+        except StoreUnavailable:
+            return False
+
+    def guarded() -> None:
+        try:
+            write_all()
+        except Exception as error:
+            problems.append(error)
+
+    writer = threading.Thread(target=guarded)
+    writer.start()
+    for threshold in (5, 15):
+        _until(lambda at=threshold: done[0] >= at or bool(problems))
+        doomed.kill()
+        _until(lambda seen=failures[0]: failures[0] > seen or not writer.is_alive())
+        doomed.start()
+    writer.join(120)
+    store.close()
+    assert not problems and not writer.is_alive() and failures[0] >= 2
+    assert sorted(tick["seq"] for tick in stored_ticks(doomed.url)) == list(range(60_000))
+    assert query(doomed.url, "SELECT count(*), count(DISTINCT start) FROM bars") == [(len(batches), len(batches))]
+
+
+def test_reader_recovers_after_a_kill(doomed: Postgres) -> None:
+    async def run() -> None:
+        reader = TimescaleReader(doomed.url)
+        await reader.open()
+        await asyncio.gather(*(reader.ping() for _ in range(4)))
+        doomed.kill()
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            await reader.ping()
+        assert time.monotonic() - began < 3
+        doomed.start()
+        await asyncio.gather(*(reader.ping() for _ in range(4)))
+        await reader.close()
+
+    asyncio.run(run())
+
+
+def test_frozen_server_is_unavailable_in_time(doomed: Postgres) -> None:
+    async def run() -> None:
+        reader = TimescaleReader(doomed.url, timeout=1.0)
+        await reader.open()
+        await reader.ping()
+        family = _family(doomed)
+        for process in family:
+            process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                began = time.monotonic()
+                with pytest.raises(StoreUnavailable, match=r"no answer|no connection"):
+                    await reader.ping()
+                assert time.monotonic() - began < 2
+        finally:
+            for process in family:
+                process.send_signal(signal.SIGCONT)
+        await asyncio.wait_for(_answers(reader), 30)
+        await reader.close()
+
+    asyncio.run(run())
+
+
+async def _answers(reader: TimescaleReader) -> None:
+    while True:
+        try:
+            return await reader.ping()
+        except StoreUnavailable:
+            await asyncio.sleep(0.1)
+
+
+def _family(server: Postgres) -> list[psutil.Process]:
+    parent = psutil.Process(server.pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def _until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)

@@ -1,0 +1,92 @@
+"""Driving the real queries in tests: one Spark session for the run, ticks through the real broker, rows back."""
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from pyspark.sql import SparkSession
+
+from conf.settings import Settings
+from conf.topics import TICKS
+from core.clock import ManualClock
+from core.records import Tick
+from jobs.pacemaker import Pacemaker
+from jobs.queries import start
+from jobs.sinks import Sinks
+from local.jars import ensure_jars
+from producers.heartbeat import heartbeat
+from stores.memory import MemoryStore
+
+ROOT = Path(__file__).parent.parent
+PROCESSED_US = 1
+
+
+def make_session() -> SparkSession:
+    """A session with the project's own configuration and connector jars."""
+    jars = ",".join(str(path) for path in sorted(ensure_jars().connector.glob("*.jar")))
+    builder = SparkSession.builder.master("local[8]").appName("tests").config("spark.jars", jars)
+    for line in (ROOT / "conf/spark-defaults.conf").read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            name, value = line.split(None, 1)
+            builder = builder.config(name, value.strip())
+    log_settings = f"-Dlog4j2.configurationFile=file:{ROOT}/conf/log4j2.properties"
+    builder = builder.config("spark.driver.extraJavaOptions", log_settings)
+    return builder.getOrCreate()
+
+
+def produce(settings: Settings, batch: Sequence[Tick | bytes | tuple[int, Tick | bytes]]) -> None:
+    """Write ticks, or raw bytes, straight to the topic as a foreign client would, in order.
+
+    Ticks go to the partition of their symbol; `(partition, record)` picks one.
+    """
+    producer = KafkaProducer(bootstrap_servers=settings.kafka_bootstrap, linger_ms=5)
+    for item in batch:
+        partition, record = item if isinstance(item, tuple) else (None, item)
+        value = record if isinstance(record, bytes) else msgspec.json.encode(record)
+        key = b"" if isinstance(record, bytes) else record.symbol.encode()
+        producer.send(settings.topic(TICKS), key=key, value=value, partition=partition)
+    producer.flush()
+    producer.close()
+
+
+def close_all(settings: Settings, event_us: int) -> None:
+    """Heartbeats on every partition at `event_us`: everything that ended a lateness before it can close."""
+    beats = [(number, heartbeat("test", event_us, event_us, number)) for number in range(settings.ticks_partitions)]
+    produce(settings, beats)
+
+
+def consume(settings: Settings, topic: str) -> list:
+    """Everything that a topic holds, partition by partition, by an independent client."""
+    consumer = KafkaConsumer(bootstrap_servers=settings.kafka_bootstrap, consumer_timeout_ms=10_000)
+    name = settings.topic(topic)
+    partitions = [TopicPartition(name, number) for number in sorted(consumer.partitions_for_topic(name) or ())]
+    consumer.assign(partitions)
+    consumer.seek_to_beginning()
+    ends = consumer.end_offsets(partitions)
+    records: list = []
+    while any(consumer.position(partition) < ends[partition] for partition in partitions):
+        for found in consumer.poll(timeout_ms=500).values():
+            records.extend(found)
+    consumer.close()
+    return records
+
+
+def run_available(name: str, spark: SparkSession, settings: Settings, store: MemoryStore | None = None) -> MemoryStore:
+    """Run one query over what the topic holds now; the bars that it wrote, when it is `final`."""
+    store = store or MemoryStore()
+    sinks = Sinks(settings, bar_sinks=[store])
+    try:
+        sinks.setup()
+        if name == "final":
+            Pacemaker(settings, ManualClock(PROCESSED_US)).align()
+        for query in start(name, spark, settings, sinks, ManualClock(PROCESSED_US), available_now=True):
+            query.awaitTermination()
+    finally:
+        sinks.close()
+    return store
+
+
+def unique(name: str) -> str:
+    return f"{name}-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,131 @@
+"""docker-compose.yml and the files it mounts: checked as data, since a test machine has no Docker."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from conf.settings import load_settings
+from local.jars import ROOT
+
+TEXT = (ROOT / "docker-compose.yml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "INFLUX_PASSWORD", "INFLUX_TOKEN", "GRAFANA_PASSWORD"}
+ONE_SHOT = {name for name, service in SERVICES.items() if service.get("restart") == "no"}
+
+every_service = pytest.mark.parametrize("name", SERVICES)
+
+
+def has_compose() -> bool:
+    docker = shutil.which("docker")
+    return docker is not None and subprocess.run([docker, "compose", "version"], capture_output=True).returncode == 0
+
+
+def test_full_set_is_there_and_tools_are_optional() -> None:
+    tools = {name for name, service in SERVICES.items() if "tools" in service.get("profiles", [])}
+    assert tools == {"kafka-ui", "pgadmin"}
+    assert SERVICES.keys() - tools - ONE_SHOT == {
+        *("timescaledb", "influxdb", "kafka", "redis", "spark-master", "spark-worker-1", "spark-worker-2"),
+        *("stream", "relay", "api", "feed", "prometheus", "grafana"),
+    }
+
+
+@every_service
+def test_service_is_pinned_or_built_here(name: str) -> None:
+    service = SERVICES[name]
+    if "build" in service:
+        assert (ROOT / service["build"]["dockerfile"]).exists()
+    assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+[\w.-]*", service["image"]), "a full version, not a moving tag"
+
+
+@every_service
+def test_service_says_whether_it_is_healthy(name: str) -> None:
+    if name in ONE_SHOT:
+        waiting = [other["depends_on"][name] for other in SERVICES.values() if name in other.get("depends_on", {})]
+        assert waiting
+        assert all(how == {"condition": "service_completed_successfully"} for how in waiting)
+    else:
+        check = SERVICES[name]["healthcheck"]
+        assert check["test"][0] in ("CMD", "CMD-SHELL")
+        assert {"interval", "timeout", "retries"} <= check.keys()
+
+
+@every_service
+def test_ports_are_open_to_this_machine_only(name: str) -> None:
+    assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in SERVICES[name].get("ports", []))
+
+
+@every_service
+def test_service_waits_for_what_exists_and_is_healthy(name: str) -> None:
+    for other, how in SERVICES[name].get("depends_on", {}).items():
+        expected = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
+        assert how["condition"] == expected
+        assert other in SERVICES
+        assert "profiles" not in SERVICES[other]
+
+
+@every_service
+def test_volumes_are_named_or_files_of_the_repository(name: str) -> None:
+    for volume in SERVICES[name].get("volumes", []):
+        source = volume.split(":")[0]
+        assert (ROOT / source).is_file() if source.startswith("./") else source in COMPOSE["volumes"]
+
+
+def test_host_ports_are_used_once() -> None:
+    ports = [port.split(":")[1] for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(ports) == len(set(ports))
+
+
+def test_secrets_are_asked_for_and_never_written_down() -> None:
+    asked = set(re.findall(r"\$\{(\w+):\?[^}]+\}", TEXT))
+    assert asked == SECRETS
+    assert not re.search(r"(?i)(password|token)\w*: *[\"']?(?!\$)[\w]", re.sub(r"#.*", "", TEXT))
+
+
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if "build" in service])
+def test_settings_of_our_own_services_are_known(name: str) -> None:
+    environment = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
+    settings = load_settings(environment, env_file=None)
+    assert settings.kafka_bootstrap == "kafka:9092"
+    assert settings.influx_url == "http://influxdb:8086"
+
+
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if "build" in service])
+def test_commands_of_our_own_services_exist(name: str) -> None:
+    command = SERVICES[name]["command"]
+    if command[:2] == ["python", "-m"]:
+        package = ROOT / command[2].replace(".", "/")
+        assert package.with_suffix(".py").exists() or (package / "__main__.py").exists()
+    else:
+        assert command[0] in ("./spark-submit.sh", "/opt/spark/bin/spark-class")
+
+
+def test_image_copies_every_room_that_runs_and_drops_root() -> None:
+    lines = (ROOT / "deploy" / "Dockerfile").read_text().splitlines()
+    copied = {line.split()[1] for line in lines if line.startswith("COPY")}
+    admitted = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert copied == admitted
+    assert {"core", "conf", "stores", "producers", "jobs", "api", "local"} <= copied
+    assert "USER tickstream" in lines
+    assert re.search(r"FROM python:3\.11\.\d+-slim", lines[1])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "deploy").glob("*.yml")), ids=lambda path: path.name)
+def test_deploy_file_names_services_of_the_set(path: Path) -> None:
+    assert yaml.safe_load(path.read_text())
+    hosts = set(re.findall(r"(?:http://|\"|url: )([a-z][\w-]*):\d+", path.read_text()))
+    assert hosts <= {*SERVICES, "localhost"}
+
+
+@pytest.mark.skipif(not has_compose(), reason="no Docker client with compose on this machine")
+def test_docker_compose_accepts_the_file() -> None:
+    env = os.environ | dict.fromkeys(SECRETS, "x")
+    command = ["docker", "compose", "--profile", "tools", "config", "--quiet"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

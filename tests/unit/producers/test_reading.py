@@ -1,0 +1,103 @@
+"""Finding and reading files of ticks."""
+
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from core.errors import InputError
+from producers.reading import find_files, read_days
+
+COLUMNS = ["symbol", "event_time", "seq", "price", "size"]
+
+
+def ticks(*times: str) -> pd.DataFrame:
+    rows = [("A", pd.Timestamp(time, tz="UTC"), seq, 1.5 + seq, 2.0) for seq, time in enumerate(times)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def write(path: Path, frame: pd.DataFrame) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_parquet(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_read_days_splits_and_joins_files_by_day(tmp_path: Path, suffix: str) -> None:
+    write(
+        tmp_path / f"ticks/a.{suffix}",
+        ticks("2024-03-04 12:00:00.000001", "2024-03-05 00:00:00", "2024-03-07 01:00:00"),
+    )
+    write(tmp_path / f"ticks/b.{suffix}", ticks("2024-03-05 23:59:59.999999"))
+    files = find_files([tmp_path])
+    assert sum(file.rows for file in files) == 4
+    days = {day: frame for day, frame in read_days(files)}
+    assert {day: sorted(frame["source"]) for day, frame in days.items()} == {
+        date(2024, 3, 4): ["replay:a"],
+        date(2024, 3, 5): ["replay:a", "replay:b"],
+        date(2024, 3, 7): ["replay:a"],
+    }
+    assert days[date(2024, 3, 4)]["event_time"].iloc[0] == pd.Timestamp("2024-03-04 12:00:00.000001", tz="UTC")
+
+
+def test_read_days_follows_the_exchange_s_calendar(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", ticks("2024-03-05 03:00:00", "2024-03-05 06:00:00"))
+    assert [day for day, _ in read_days(find_files([tmp_path]), "America/New_York")] == [
+        date(2024, 3, 4),
+        date(2024, 3, 5),
+    ]
+
+
+def test_read_days_keeps_ids_and_conditions_of_a_csv_as_text(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", ticks("2024-03-05 03:00:00").assign(trade_id="007", conditions="20", exchange=""))
+    ((_, frame),) = read_days(find_files([tmp_path / "a.csv"]))
+    assert (frame["trade_id"][0], frame["conditions"][0], frame["exchange"][0]) == ("007", "20", None)
+
+
+def test_find_files_passes_over_bars_and_quotes_in_a_folder(tmp_path: Path) -> None:
+    write(tmp_path / "ticks/a.parquet", ticks("2024-03-05"))
+    write(
+        tmp_path / "bars_1m/a.parquet",
+        pd.DataFrame({"symbol": ["A"], "open": [1], "high": [1], "low": [1], "close": [1]}),
+    )
+    write(tmp_path / "quotes/q.parquet", pd.DataFrame({"symbol": ["A"], "bid": [1], "ask": [1]}))
+    assert [file.path.name for file in find_files([tmp_path, tmp_path / "ticks"])] == ["a.parquet"]
+
+
+def test_find_files_quotes_only_raises_and_says_so(tmp_path: Path) -> None:
+    quotes = write(tmp_path / "q.parquet", pd.DataFrame({"symbol": ["A"], "bid": [1], "ask": [1]}))
+    for path in (tmp_path, quotes):
+        with pytest.raises(InputError, match=r"quotes \(bid and ask\)"):
+            find_files([path])
+
+
+def test_find_files_missing_path_raises(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        find_files([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.txt"])
+def test_find_files_rubbish_raises_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x00\xff rubbish")
+    with pytest.raises(InputError) as error:
+        find_files([tmp_path / name])
+    assert "\n" not in str(error.value) and name in str(error.value)
+
+
+def test_find_files_empty_folder_and_empty_file_raise(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no file of trade ticks"):
+        find_files([tmp_path])
+    write(tmp_path / "a.parquet", ticks("2024-03-05").iloc[:0])
+    with pytest.raises(InputError, match="empty"):
+        find_files([tmp_path])
+
+
+def test_find_files_two_files_of_one_name_raise(tmp_path: Path) -> None:
+    write(tmp_path / "x/a.parquet", ticks("2024-03-05"))
+    write(tmp_path / "y/a.csv", ticks("2024-03-05"))
+    with pytest.raises(InputError, match="share a name"):
+        find_files([tmp_path])

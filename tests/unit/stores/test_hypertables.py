@@ -1,0 +1,39 @@
+"""The SQL for TimescaleDB, as text: it has not been run against the extension, which no test machine has."""
+
+from stores.hypertables import Retention, statements
+from stores.migrations import migrations
+
+
+def test_statements_with_the_community_licence() -> None:
+    assert statements(Retention(30, 365)) == [
+        "SELECT create_hypertable('ticks', by_range('event_time', INTERVAL '1 day'),"
+        " create_default_indexes => false, migrate_data => true, if_not_exists => true)",
+        "SELECT create_hypertable('bars', by_range('start', INTERVAL '1 day'),"
+        " create_default_indexes => false, migrate_data => true, if_not_exists => true)",
+        "ALTER TABLE ticks SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol',"
+        " timescaledb.compress_orderby = 'event_time DESC, identity')",
+        "SELECT add_compression_policy('ticks', compress_after => INTERVAL '2 days', if_not_exists => true)",
+        "SELECT remove_retention_policy('ticks', if_exists => true)",
+        "SELECT add_retention_policy('ticks', drop_after => INTERVAL '30 days')",
+        "ALTER TABLE bars SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol, \"interval\"',"
+        " timescaledb.compress_orderby = '\"start\" DESC')",
+        "SELECT add_compression_policy('bars', compress_after => INTERVAL '7 days', if_not_exists => true)",
+        "SELECT remove_retention_policy('bars', if_exists => true)",
+        "SELECT add_retention_policy('bars', drop_after => INTERVAL '365 days')",
+    ]
+
+
+def test_apache_licence_makes_hypertables_only() -> None:
+    made = statements(Retention(), community=False)
+    assert len(made) == 2 and all("create_hypertable" in statement for statement in made)
+
+
+def test_nothing_is_compressed_after_it_is_dropped() -> None:
+    assert "compress_after => INTERVAL '1 days'" in " ".join(statements(Retention(1, 1)))
+
+
+def test_unique_constraints_hold_the_time_column() -> None:
+    # what TimescaleDB demands of a hypertable
+    sql = migrations()[0].sql
+    assert "UNIQUE (symbol, event_time, identity)" in sql
+    assert 'PRIMARY KEY (symbol, "interval", "start")' in sql
