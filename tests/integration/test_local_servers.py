@@ -21,7 +21,7 @@ from local.errors import LocalError
 from local.kafka import Kafka
 from local.postgres import Postgres
 from local.redis import Redis
-from local.server import Server, free_port, port_is_free
+from local.server import Server, free_port, has_ended, port_is_free
 from producers.topics import ensure_topics
 
 _numbers = itertools.count()
@@ -101,7 +101,7 @@ def test_postgres_killed_leaves_no_backend(folder: Path) -> None:
     with running(Postgres(folder)) as postgres, psycopg.connect(postgres.url) as connection:
         backend = psutil.Process(connection.info.backend_pid)
         postgres.kill()
-        assert not backend.is_running()
+        assert has_ended(backend)
         assert postgres.pid is None
 
 

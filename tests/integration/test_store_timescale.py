@@ -1,10 +1,7 @@
-"""The database: reads, migrations, retention, and what happens when it is killed."""
+"""The database: its reads, and what happens when it is killed."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,17 +15,12 @@ import pytest
 
 from core.errors import ConfigError, StoreUnavailable
 from local.postgres import Postgres
-from stores.hypertables import Retention
-from stores.migrations import Migration, migrate, pending
-from stores.retention import retain
 from stores.timescale import TimescaleReader, TimescaleStore
 from tests.batches import MINUTE_US, START_US, make_bar, make_bars, make_tick, make_ticks, rows_of
 from tests.integration.test_store_sinks import stored_ticks
 
-DAY_US = 86_400_000_000
 PASSWORD = "s3cret-Pa55"
 NOWHERE = f"postgresql://postgres:{PASSWORD}@127.0.0.1:9/postgres"  # the discard port: nobody answers
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -140,91 +132,6 @@ def test_newest_ticks_are_read_from_the_index_before_any_analyze(store: Timescal
 def test_nul_in_a_text_does_not_stop_the_batch(store: TimescaleStore, postgres_dsn: str) -> None:
     store.write_ticks(make_ticks(make_tick(0), make_tick(1, trade_id="a\0b")))
     assert {tick["trade_id"] for tick in stored_ticks(postgres_dsn)} == {"t-0", "a\ufffdb"}
-
-
-# Migrations and retention
-
-
-def test_unmigrated_database_says_what_to_run(postgres_dsn: str) -> None:
-    store = TimescaleStore(postgres_dsn)
-    with pytest.raises(ConfigError, match="python -m stores migrate"):
-        store.write_bars(make_bars(make_bar()))
-    store.close()
-    with pytest.raises(ConfigError, match="python -m stores migrate"):
-        ask(postgres_dsn, lambda r: r.symbols())
-
-
-def test_two_processes_migrating_at_once_apply_each_file_once(postgres_dsn: str) -> None:
-    environment = os.environ | {"POSTGRES_DSN": postgres_dsn}
-    command = [sys.executable, "-m", "stores", "migrate"]
-    running = [
-        subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)
-    ]
-    said = sorted(process.communicate(timeout=60)[0] for process in running)
-    assert [process.returncode for process in running] == [0, 0, 0]
-    assert said == ["applied 0001_ticks_bars_symbols\n", "up to date\n", "up to date\n"]
-    assert query(postgres_dsn, "SELECT count(*) FROM schema_migrations") == [(1,)]
-
-
-def test_changed_migration_is_refused(postgres_dsn: str) -> None:
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        migrate(connection, Retention(), [Migration("0001_a", "CREATE TABLE a (x int)")])
-        with pytest.raises(ConfigError, match="0001_a was changed"):
-            pending(connection, [Migration("0001_a", "CREATE TABLE a (x text)")])
-
-
-def test_failing_migration_leaves_nothing_behind(postgres_dsn: str) -> None:
-    good = Migration("0001_a", "CREATE TABLE a (x int)")
-    bad = Migration("0002_b", "CREATE TABLE b (x int); SELECT 1/0")
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        with pytest.raises(psycopg.errors.DivisionByZero):
-            migrate(connection, Retention(), [good, bad])
-        assert pending(connection, [good, bad]) == ["0002_b"]
-        assert connection.execute("SELECT to_regclass('b')").fetchone() == (None,)
-        fixed = Migration("0002_b", "CREATE TABLE b (x int)")
-        assert migrate(connection, Retention(), [good, fixed]) == ["0002_b"]
-
-
-def run_stores(dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"POSTGRES_DSN": dsn}
-    command = [sys.executable, "-m", "stores", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=60)
-
-
-def test_migrate_check_tells_before_and_after(postgres_dsn: str) -> None:
-    before = run_stores(postgres_dsn, "migrate", "--check")
-    assert (before.returncode, before.stdout) == (1, "pending 0001_ticks_bars_symbols\n")
-    assert query(postgres_dsn, "SELECT to_regclass('ticks')") == [(None,)]
-    assert run_stores(postgres_dsn, "migrate").returncode == 0
-    after = run_stores(postgres_dsn, "migrate", "--check")
-    assert (after.returncode, after.stdout) == (0, "up to date\n")
-
-
-@pytest.mark.parametrize("arguments", [("migrate",), ("migrate", "--check"), ("retention",)])
-def test_command_without_database_says_one_line(arguments: tuple[str, ...]) -> None:
-    done = run_stores(NOWHERE, *arguments)
-    assert done.returncode != 0 and done.stdout == ""
-    assert done.stderr.startswith("error: timescale: ") and done.stderr.count("\n") == 1
-    assert PASSWORD not in done.stderr
-
-
-def test_retention_command_deletes_old_rows(store: TimescaleStore, postgres_dsn: str) -> None:
-    store.write_ticks(make_ticks(make_tick(0)))  # of 2024
-    store.write_bars(make_bars(make_bar(0)))
-    done = run_stores(postgres_dsn, "retention")
-    assert (done.returncode, done.stdout) == (0, "deleted 1 ticks and 1 bars\n")
-
-
-def test_retention_keeps_what_is_young_enough(store: TimescaleStore, postgres_dsn: str) -> None:
-    ages = (0, 29, 30, 31, 400)
-    now = START_US + 500 * DAY_US
-    store.write_ticks(make_ticks(*(make_tick(n, event_us=now - age * DAY_US) for n, age in enumerate(ages))))
-    store.write_ticks(make_ticks(*(make_tick(n, symbol="MSFT", event_us=now - 40 * DAY_US) for n in range(25))))
-    store.write_bars(make_bars(*(make_bar(start=now - age * DAY_US, interval="5m") for age in (0, 364, 365, 366))))
-    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        assert retain(connection, Retention(30, 365), now, slice_rows=7) == {"ticks": 27, "bars": 1}
-    kept = sorted((now - tick["event_time"]) // DAY_US for tick in stored_ticks(postgres_dsn))
-    assert kept == [0, 29, 30]
 
 
 # Failure

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from honcho.printer import Printer
 
+from local.server import has_ended
 from local.supervisor import Patience, Program, Supervisor, in_sessions
 
 QUICK = Patience(restarts=2, first_wait_seconds=0.05, grace_seconds=2)
@@ -106,7 +107,7 @@ def test_stop_ends_children_that_left_their_group_or_ignore_the_signal(tmp_path:
         stage.wait_for(lambda: "ready" in stage.printed)
         family = left(stage)
         assert len(family) == 2
-    assert not any(process.is_running() for process in family)
+    assert all(has_ended(process) for process in family)
     assert "killing 1 processes" in stage.printed
 
 
