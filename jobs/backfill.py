@@ -19,7 +19,6 @@ from jobs.bars import as_final, bars
 from jobs.recorded import read_files, read_lake
 from jobs.session import session
 from jobs.sinks import Sinks
-from jobs.ticks import without_duplicates
 from producers.reading import find_files
 
 _EXAMPLES = """examples:
@@ -56,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def batch_bars(ticks: DataFrame, intervals: tuple[Interval, ...], ruleset: str, processed_us: int) -> DataFrame:
-    """Final bars of canonical ticks that may hold copies."""
-    return as_final(bars(without_duplicates(ticks), intervals, rulesets.load(ruleset)), processed_us)
+    """Final bars of canonical ticks, each trade once."""
+    return as_final(bars(ticks, intervals, rulesets.load(ruleset)), processed_us)
 
 
 def _to_parquet(rows: DataFrame, out: Path) -> int:

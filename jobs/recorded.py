@@ -10,7 +10,7 @@ from core.auctions import AuctionSelector, Override
 from core.errors import InputError
 from core.records import SCALE
 from core.rulesets import Ruleset
-from jobs.ticks import CANONICAL, canonical
+from jobs.ticks import CANONICAL, canonical, without_duplicates
 from jobs.validate import first_reason, scaled_amounts
 from producers.reading import TickFile
 from stores.lake import make_lake
@@ -29,35 +29,33 @@ def read_lake(
     end_us: int = _MAX_US,
     symbols: Sequence[str] | None = None,
 ) -> DataFrame:
-    """Canonical ticks of the lake in `[start_us, end_us)` by event time; may hold copies (`without_duplicates`)."""
+    """Canonical ticks of the lake in `[start_us, end_us)` by event time, each trade once."""
     paths = make_lake(settings).paths("ticks", start_us, end_us, symbols)
     if not paths:
         raise InputError(f"the lake at {settings.lake_path} holds no ticks of that range")
-    return _between(_logged(spark.read.parquet(*paths)), start_us, end_us, symbols)
+    return without_duplicates(_between(_logged(spark.read.parquet(*paths)), start_us, end_us, symbols))
 
 
 def read_files(spark: SparkSession, files: Sequence[TickFile], ruleset: Ruleset) -> DataFrame:
-    """Canonical ticks of recorded files, each print at its effective time; invalid rows are left out.
+    """Canonical ticks of recorded files, each trade once and each print at its effective time; bad rows left out.
 
     Files of the lake are known by their `identity` column; anything else is the layout of ../shared/data.
     """
     paths = [str(file.path) for file in files]
-    frame = _csv(spark, paths) if files[0].path.suffix == ".csv" else spark.read.parquet(*paths)
+    frame = spark.read.csv(paths, header=True) if files[0].path.suffix == ".csv" else spark.read.parquet(*paths)
     if "identity" in frame.columns:
-        return _logged(frame)
-    fields = _recorded_fields(frame, files)
-    valid = fields.where(first_reason(scaled_amounts(), None, 0, None).isNull())
-    return canonical(_at_effective_time(valid, ruleset))
-
-
-def _csv(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
-    return spark.read.csv(list(paths), header=True)
+        return without_duplicates(_logged(frame))
+    timed = _at_effective_time(_recorded_fields(frame, files), ruleset)
+    valid = canonical(timed.where(first_reason(scaled_amounts(), None, 0, None).isNull()))
+    # Looked for before validation, so that this pass reads only the columns that make an identity.
+    return without_duplicates(valid, among=timed)
 
 
 def _recorded_fields(frame: DataFrame, files: Sequence[TickFile]) -> DataFrame:
     """The fields of the tick record, as `jobs.validate` expects them."""
     given = set(frame.columns)
-    stem = F.regexp_replace("_metadata.file_name", r"\.[^.]*$", "")
+    name = F.col("_metadata.file_name")
+    stem = F.left(name, F.length(name) - F.lit(len(files[0].path.suffix)))
     prefix = files[0].source.removesuffix(files[0].path.stem)
 
     def optional(name: str, kind: str = "string") -> Column:

@@ -109,17 +109,25 @@ def _any_field() -> Column:
     return F.coalesce(*(F.col(name).cast("string") for name in names)).isNotNull()
 
 
-def without_duplicates(ticks: DataFrame) -> DataFrame:
+def without_duplicates(ticks: DataFrame, among: DataFrame | None = None) -> DataFrame:
     """Batch: one record per identity, the one with the lowest offset (then event time, seq, arrival).
 
-    Finding out that nothing is doubled costs one pass over a 64-bit hash; only records whose hash recurs
-    pay for the exact comparison.
+    Looks first whether any 64-bit hash of an identity recurs, a cheap pass that runs at once, over `among` when it
+    is given (a superset of `ticks` that is cheaper to read). Only records whose hash recurs are compared exactly.
     """
-    hashed = ticks.withColumn("identity_hash", F.xxhash64("identity"))
-    recurring = hashed.groupBy("identity_hash").count().where("count > 1").select("identity_hash")
-    recurring = F.broadcast(recurring)
+    hashes = (ticks if among is None else among).select(_identity_hash().alias("identity_hash"))
+    recurring = hashes.groupBy("identity_hash").count().where("count > 1").select("identity_hash")
+    recurring = F.broadcast(recurring.localCheckpoint())
+    if recurring.isEmpty():
+        return ticks
+    hashed = ticks.withColumn("identity_hash", _identity_hash())
     unique = hashed.join(recurring, "identity_hash", "left_anti")
     suspects = hashed.join(recurring, "identity_hash", "left_semi")
     order = [F.col(c).asc_nulls_last() for c in ("kafka_offset", "event_us", "seq", "received_us")]
     ranked = suspects.withColumn("rank", F.row_number().over(Window.partitionBy("identity").orderBy(*order)))
     return unique.unionByName(ranked.where("rank = 1").drop("rank")).drop("identity_hash")
+
+
+def _identity_hash() -> Column:
+    by_id = F.xxhash64("symbol", F.lit("id"), "venue", "trade_id")
+    return F.when(F.col("trade_id").isNotNull(), by_id).otherwise(F.xxhash64("symbol", F.lit("seq"), "source", "seq"))

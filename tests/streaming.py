@@ -31,7 +31,7 @@ def make_session() -> SparkSession:
         if line.strip() and not line.startswith("#"):
             name, value = line.split(None, 1)
             builder = builder.config(name, value.strip())
-    log_settings = f"-Dlog4j2.configurationFile=file:{ROOT}/conf/log4j2.properties"
+    log_settings = f"-XX:-DontCompileHugeMethods -Dlog4j2.configurationFile=file:{ROOT}/conf/log4j2.properties"
     builder = builder.config("spark.driver.extraJavaOptions", log_settings)
     return builder.getOrCreate()
 
