@@ -23,6 +23,7 @@ BATCH_ROWS = 2_000
 COMMIT_SECONDS = 1.0
 # A Redis that was killed may have lost its last second; a minute is read again, which changes nothing it kept.
 REWIND_SECONDS = 60.0
+COORDINATOR_SECONDS = 60.0
 _UNSTAMPED = b'"processed_us":null}'
 _log = structlog.get_logger("jobs.relay")
 
@@ -113,7 +114,7 @@ class Relay:
         )
         count = partition_count(self._settings.kafka_bootstrap, self._topic)
         asked = [TopicPartition(self._topic, number) for number in range(count)]
-        consumer.assign(consumer.committed(asked, timeout=30))
+        consumer.assign(retrying("kafka", lambda: _committed(consumer, asked), COORDINATOR_SECONDS))
         return consumer
 
     def _poll(self, consumer: Consumer) -> list[Message]:
@@ -161,6 +162,14 @@ class Relay:
                 consumer.commit(offsets=places, asynchronous=not now)
             except KafkaException as error:
                 _log.warning("cannot commit, will read again", error=error.args[0].str())
+
+
+def _committed(consumer: Consumer, asked: list[TopicPartition]) -> list[TopicPartition]:
+    try:
+        return consumer.committed(asked, timeout=10)
+    except KafkaException as error:
+        # A broker that has just started has no coordinator for the group yet.
+        raise StoreUnavailable("kafka", error.args[0].str(), retry_after=0.2) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from core.clock import SystemClock
 from core.errors import TickstreamError
 from jobs.pacemaker import Pacemaker
 from jobs.progress import report
-from jobs.queries import QUERIES, names, start
+from jobs.queries import LIVE_TRIGGERS, QUERIES, names, start
 from jobs.session import session
 from jobs.sinks import Sinks
 from producers.topics import ensure_topics
@@ -39,27 +39,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         rulesets.load(settings.ruleset)
-        return run(settings, options.queries, options.available_now)
+        return run(settings, options.queries, options.available_now, options.live_trigger)
     except TickstreamError as error:
         sys.stderr.write(f"stream: {error}\n")
         return 1
 
 
-def run(settings: Settings, queries: Sequence[str], available_now: bool = False) -> int:
+def run(
+    settings: Settings, queries: Sequence[str], available_now: bool = False, live_trigger: str = "realtime"
+) -> int:
     """Start the queries and stay until they end, one fails, or the process is asked to stop."""
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     retrying("kafka", lambda: ensure_topics(settings.kafka_bootstrap, settings), settings.store_retry_seconds)
     sinks = Sinks(settings)
-    sinks.setup()
+    if set(queries) - {"live"}:
+        sinks.setup()
     pacemaker = Pacemaker(settings, SystemClock())
     if "final" in queries:
         (pacemaker.align if available_now else pacemaker.start)()
     spark = session("tickstream " + ",".join(queries))
     try:
         running = [
-            query for name in queries for query in start(name, spark, settings, sinks, SystemClock(), available_now)
+            query
+            for name in queries
+            for query in start(name, spark, settings, sinks, SystemClock(), available_now, live_trigger)
         ]
         _log.info("started", queries=list(queries), kafka=settings.kafka_bootstrap, ruleset=settings.ruleset)
         failure = _watch(running, stopping)
@@ -103,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         "--queries", type=_names, default=list(QUERIES), help="comma-separated, of live, final, archive (default: all)"
     )
     parser.add_argument("--available-now", action="store_true", help="process what the topic holds now, then end")
+    parser.add_argument("--live-trigger", choices=LIVE_TRIGGERS, default=LIVE_TRIGGERS[0], help=argparse.SUPPRESS)
     return parser
 
 
