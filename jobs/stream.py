@@ -45,9 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def run(
-    settings: Settings, queries: Sequence[str], available_now: bool = False, live_trigger: str = "realtime"
-) -> int:
+def run(settings: Settings, queries: Sequence[str], available_now: bool = False, live_trigger: str = "realtime") -> int:
     """Start the queries and stay until they end, one fails, or the process is asked to stop."""
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

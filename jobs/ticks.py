@@ -13,13 +13,15 @@ from pyspark.sql.streaming.readwriter import DataStreamReader
 
 from conf.settings import Settings
 from conf.topics import TICKS
-from core.records import SCALE
+from jobs.exact import scaled
 from jobs.validate import first_reason, text_amounts
 
 _RECORD = (
     "v int, symbol string, event_us long, price string, size string, trade_id string, seq long, source string, "
     "venue string, conditions string, kind string, reported_us long, received_us long"
 )
+# A JSON number in a text field is read as its text, on purpose: telling them apart takes a regular expression over the
+# whole record, which measured dearer than parsing it. What the text then says is judged like any other.
 CANONICAL = (
     "symbol",
     "event_time",
@@ -90,11 +92,6 @@ def canonical(ticks: DataFrame) -> DataFrame:
     """Canonical columns from the fields of valid ticks, price and size as 64-bit counts of 1e-8."""
     made = {"event_time": F.timestamp_micros("event_us"), "identity": identity()}
     return ticks.select(*(made[name].alias(name) if name in made else F.col(name) for name in CANONICAL))
-
-
-def scaled(column: str) -> Column:
-    """Valid decimal text, or a decimal(18,8), as a 64-bit count of 1e-8."""
-    return (F.col(column).cast("decimal(18,8)") * F.lit(SCALE).cast("decimal(9,0)")).cast("long")
 
 
 def identity() -> Column:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import time
 from dotenv import dotenv_values
 from honcho.printer import Printer
 
-from conf.settings import Settings, load_settings
+from conf.settings import Settings, load_settings, variable
 from local.errors import LocalError
 from local.jars import ROOT, ensure_jars
 from local.kafka import Kafka
@@ -23,6 +24,7 @@ from local.record import StackRecord
 from local.redis import Redis
 from local.server import Server, free_port, port_is_free
 from local.supervisor import Supervisor
+from producers.reading import find_files, suggested_ruleset
 from producers.topics import ensure_topics
 
 SERVERS: dict[str, type[Server]] = {"KAFKA_BOOTSTRAP": Kafka, "POSTGRES_DSN": Postgres, "REDIS_URL": Redis}
@@ -42,7 +44,8 @@ def up(feed: Feed, ruleset: str | None = None, servers_only: bool = False) -> in
     with record.held(), contextlib.ExitStack() as servers:
         ensure_jars()
         stop = _stop_on_signals()
-        env = _environment(settings, ruleset) | _start_servers(settings, servers, stop)
+        settings = _place(feed, settings)
+        env = _environment(settings, _chosen_ruleset(feed, ruleset)) | _start_servers(settings, servers, stop)
         if stop.is_set():
             return 0
         settings = load_settings(env)
@@ -122,6 +125,30 @@ def _hold(env: dict[str, str], stop: threading.Event) -> int:
     _say("the servers run until Ctrl-C; next: python -m stores migrate")
     stop.wait()
     return 0
+
+
+def _place(feed: Feed, settings: Settings) -> Settings:
+    """Where the stack keeps its data: a replay starts empty, in a folder of its own.
+
+    Recorded ticks are older than whatever an earlier run has seen, so to its watermark all of them would be late.
+    A data folder that was set is used as it is.
+    """
+    if feed.name != "replay" or variable("data_path") in os.environ:
+        return settings
+    folder = settings.data_path / "replay"
+    if folder.exists():
+        _say(f"emptying {folder}: a replay starts from nothing")
+        shutil.rmtree(folder)
+    return settings.model_copy(update={"data_path": folder})
+
+
+def _chosen_ruleset(feed: Feed, ruleset: str | None) -> str | None:
+    """The ruleset asked for; for a replay without one, the one that its files ask for."""
+    if ruleset is not None or feed.name != "replay" or variable("ruleset") in os.environ:
+        return ruleset
+    found = suggested_ruleset(find_files(feed.data))
+    _say(f"ruleset: {found}, by the look of the data (RULESET=NAME sets another)")
+    return found
 
 
 def _environment(settings: Settings, ruleset: str | None) -> dict[str, str]:

@@ -71,6 +71,23 @@ def read_days(files: Sequence[TickFile], time_zone: str = "UTC") -> Iterator[tup
         day += timedelta(days=1)
 
 
+def suggested_ruleset(files: Sequence[TickFile]) -> str:
+    """The ruleset that recorded ticks ask for: `us-equity` where conditions are the tape's bit masks, else `all`.
+
+    A tape file is known by one-letter venues and hexadecimal conditions in its first rows, of which most have one.
+    """
+    return "us-equity" if all(_is_tape(file.path) for file in files) else "all"
+
+
+def _is_tape(path: Path) -> bool:
+    if not {"conditions", "exchange"} <= set(_columns(path)):
+        return False
+    head = _table(path, ["conditions", "exchange"]).slice(0, 1000).to_pandas()
+    masks = head["conditions"].dropna().astype(str)
+    venues = head["exchange"].dropna().astype(str)
+    return len(masks) > len(head) / 2 and masks.str.fullmatch("[0-9a-f]{1,8}").all() and (venues.str.len() == 1).all()
+
+
 def _search(path: Path) -> list[TickFile]:
     if path.is_file():
         return [_open(path)]

@@ -62,3 +62,46 @@ def _decimal(value: Fraction, places: int) -> Decimal:
     scaled = value * 10**places
     rounded = (scaled.numerator * 2 + scaled.denominator) // (scaled.denominator * 2)
     return Decimal(f"{rounded}e-{places}")
+
+
+def rolled_up(rows: Sequence[Bar]) -> dict[tuple[str, str, int], Bar]:
+    """The 5- and 15-minute bars that 1-minute rows add up to, with all their fields but provenance and ruleset."""
+    groups: dict[tuple[str, str, int], list[Bar]] = defaultdict(list)
+    for row in sorted((row for row in rows if row["interval"] == "1m"), key=lambda row: row["start"]):
+        for name in ("5m", "15m"):
+            length = MINUTES[name] * 60_000_000
+            groups[row["symbol"], name, row["start"] // length * length].append(row)
+    return {key: _rolled(key, minutes) for key, minutes in groups.items()}
+
+
+def _rolled(key: tuple[str, str, int], minutes: list[Bar]) -> Bar:
+    priced = [minute for minute in minutes if minute["open"] is not None]
+    first, last = (priced[0], priced[-1]) if priced else (minutes[0], minutes[0])
+    volume = sum((Fraction(minute["volume"]) for minute in minutes), Fraction(0))
+    notional = sum((Fraction(minute["notional"]) for minute in minutes), Fraction(0))
+
+    def every(name: str) -> list:
+        return [minute[name] for minute in minutes if minute[name] is not None]
+
+    return {
+        "symbol": key[0],
+        "interval": key[1],
+        "start": key[2],
+        "end": key[2] + MINUTES[key[1]] * 60_000_000,
+        "open": first["open"],
+        "high": max(every("high"), default=None),
+        "low": min(every("low"), default=None),
+        "close": last["close"],
+        "volume": _decimal(volume, 8),
+        "notional": _decimal(notional, 16),
+        "vwap": _decimal(notional / volume, 8) if volume else None,
+        "trade_count": sum(every("trade_count")),
+        "open_us": first["open_us"],
+        "close_us": last["close_us"],
+        "first_trade_id": first["first_trade_id"],
+        "last_trade_id": last["last_trade_id"],
+        "kafka_partition": min(every("kafka_partition"), default=None),
+        "first_offset": min(every("first_offset"), default=None),
+        "last_offset": max(every("last_offset"), default=None),
+        "received_us": max(every("received_us")),
+    }

@@ -51,6 +51,18 @@ def produce(settings: Settings, batch: Sequence[Tick | bytes | tuple[int, Tick |
     producer.close()
 
 
+def produce_raw(
+    settings: Settings, records: Sequence[tuple[bytes | None, bytes | None, int | None]]
+) -> list[tuple[int, int]]:
+    """Write `(key, value, partition or None)` as they are; the partition and offset that each one got."""
+    producer = KafkaProducer(bootstrap_servers=settings.kafka_bootstrap, linger_ms=5)
+    topic = settings.topic(TICKS)
+    sent = [producer.send(topic, key=key, value=value, partition=number) for key, value, number in records]
+    producer.flush()
+    producer.close()
+    return [(future.get(10).partition, future.get(10).offset) for future in sent]
+
+
 def close_all(settings: Settings, event_us: int) -> None:
     """Heartbeats on every partition at `event_us`: everything that ended a lateness before it can close."""
     beats = [(number, heartbeat("test", event_us, event_us, number)) for number in range(settings.ticks_partitions)]

@@ -1,0 +1,157 @@
+"""A running system and one window of measurement on it."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import plain, watch
+from benchmarks.errors import BenchmarkError
+from benchmarks.load import Load, read_ticks, rows_written, start_load, wait_until_quiet
+from benchmarks.measure import Seen, TickLog, checkpoints_us, latencies_us, outside, summary
+from benchmarks.processes import Meter, Program, python, submit
+from benchmarks.report import say
+from benchmarks.servers import Bench
+from conf.settings import Settings
+from local.server import free_port
+
+START_SECONDS = 180.0
+FIRST_ROW_SECONDS = 60.0
+DRAIN_SECONDS = 60.0
+WHOLE_STACK = "live,final,archive"
+MODES = ("realtime", "microbatch", "plain")
+
+
+@dataclass
+class Live:
+    """The processes between `ticks` and Redis; `programs` by name, all running."""
+
+    settings: Settings
+    bench: Bench
+    mode: str
+    programs: dict[str, Program] = field(default_factory=dict)
+
+    def check(self) -> None:
+        for program in self.programs.values():
+            program.check()
+
+    def sessions(self) -> dict[str, int]:
+        own = {name: program.session for name, program in self.programs.items()}
+        return self.bench.sessions() | own
+
+    def checkpoints_us(self, start_us: int, end_us: int) -> list[int]:
+        """When the live query committed in real-time mode; a micro-batch commits all the time."""
+        if self.mode != "realtime":
+            return []
+        return checkpoints_us(self.settings.checkpoint_path / "live" / "commits", start_us, end_us)
+
+
+def start_stream(settings: Settings, folder: Path, queries: str, mode: str = "realtime") -> Program:
+    """The driver with these queries, or the plain baseline; returns when it has said that it started."""
+    if mode == "plain":
+        stream = python("stream", "benchmarks.plain", settings=settings, folder=folder)
+    else:
+        options = ("--queries", queries, "--live-trigger", mode)
+        stream = submit("stream", "jobs/stream.py", *options, settings=settings, folder=folder)
+    try:
+        stream.wait_for_line(plain.READY, START_SECONDS)
+    except BaseException:
+        stream.kill()
+        raise
+    return stream
+
+
+@contextlib.contextmanager
+def live_system(bench: Bench, mode: str = "realtime", queries: str = "live") -> Iterator[Live]:
+    """Stream and relay on a fresh system, the API too when all queries run; stopped at the end."""
+    whole = queries == WHOLE_STACK
+    with bench.system(api_port=free_port()) as settings, contextlib.ExitStack() as running:
+        live = Live(settings, bench, mode)
+        folder = settings.data_path
+        live.programs["relay"] = running.enter_context(python("relay", "jobs.relay", settings=settings, folder=folder))
+        if whole:
+            live.programs["api"] = running.enter_context(python("api", "api", settings=settings, folder=folder))
+        live.programs["stream"] = start_stream(settings, folder, queries, mode)
+        # By name, because `recovery` puts another one in its place.
+        running.callback(lambda: live.programs["stream"].stop())
+        yield live
+
+
+@contextlib.contextmanager
+def watching(live: Live, what: str) -> Iterator[Path]:
+    """A watcher beside the system; the file that it writes when the block ends."""
+    path = live.settings.data_path / f"{what}.{time.time_ns()}.npz"
+    with python(
+        f"watch {what}", "benchmarks.watch", what, str(path), settings=live.settings, folder=live.settings.data_path
+    ) as watcher:
+        watcher.wait_for_line(watch.READY, START_SECONDS)
+        live.programs[watcher.name] = watcher
+        try:
+            yield path
+        finally:
+            del live.programs[watcher.name]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was seen in one window."""
+
+    ticks: TickLog
+    seen: dict[str, Seen]
+    checkpoints_us: list[int]
+    usage: dict[str, dict[str, float]]
+    drained: bool
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Percentiles by path (`kafka`, `redis`) and span (`whole`, `between_checkpoints`)."""
+        found = []
+        calm = outside(self.ticks.event_us, self.checkpoints_us)
+        for path, seen in self.seen.items():
+            latency = latencies_us(self.ticks, seen)
+            found.append({"path": path, "span": "whole", **summary(latency)})
+            if self.checkpoints_us:
+                found.append({"path": path, "span": "between_checkpoints", **summary(latency[calm])})
+        return found
+
+
+def measure_window(live: Live, load: Load, warmup: float, seconds: float) -> Window:
+    """Load the system, wait out the warm-up, measure; returns with the load stopped and the queue drained."""
+    with contextlib.ExitStack() as running:
+        files = {what: running.enter_context(watching(live, what)) for what in watch.WATCHERS}
+        before = rows_written(live.settings)
+        generator = running.enter_context(start_load(load, live.settings, live.settings.data_path))
+        live.programs["load"] = generator
+        running.callback(live.programs.pop, "load")
+        wait_for_rows(live, before)
+        pause(live, warmup, "warm-up")
+        start_us, meter = time.time_ns() // 1000, Meter(live.sessions())
+        pause(live, seconds, "measuring", meter)
+        end_us, used = time.time_ns() // 1000, meter.result()
+        generator.stop()
+        drained = wait_until_quiet(live.settings, DRAIN_SECONDS)
+    seen = {what: Seen.load(path) for what, path in files.items()}
+    ticks = read_ticks(live.settings, start_us - 1_000_000).between(start_us, end_us)
+    return Window(ticks, seen, live.checkpoints_us(start_us, end_us), used, drained)
+
+
+def wait_for_rows(live: Live, before: int) -> None:
+    """Wait until `bars.live` has more than `before` rows."""
+    deadline = time.monotonic() + FIRST_ROW_SECONDS
+    while rows_written(live.settings) <= before:
+        live.check()
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"no bar came within {FIRST_ROW_SECONDS:.0f} s of the first tick")
+        time.sleep(0.5)
+
+
+def pause(live: Live, seconds: float, what: str, meter: Meter | None = None) -> None:
+    """Wait, looking once a second whether all processes still run."""
+    say(f"{what} for {seconds:g} s")
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        time.sleep(min(1.0, left))
+        live.check()
+        if meter is not None:
+            meter.sample()

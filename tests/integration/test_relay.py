@@ -1,0 +1,158 @@
+"""The relay: what it keeps of a batch, and that outages of Redis and the broker cost nothing."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from conf.settings import Settings
+from conf.topics import BARS_LIVE
+from core.records import Bar
+from jobs.relay import Relay, newest_rows
+from local.kafka import Kafka
+from local.redis import Redis
+from producers.topics import ensure_topics
+from stores.redis import bar_from_json, live_rows, make_redis
+from stores.schema import bars_table
+from tests.factories import MONDAY_US, bar
+
+MINUTE_US = 60_000_000
+
+
+def forming(minute: int, offset: int, **changes: Any) -> Bar:
+    """A forming bar as the live query writes it: no revision, no time of processing."""
+    fields: dict[str, Any] = {
+        "start": MONDAY_US + minute * MINUTE_US,
+        "last_offset": offset,
+        "rev": 0,
+        "state": "forming",
+        "processed_us": None,
+        "trade_count": offset,
+    }
+    return bar(**(fields | changes))
+
+
+def send(settings: Settings, rows: Sequence[Bar | bytes], partition: int = 0) -> None:
+    """Write bars, or raw bytes, to one partition of `bars.live`, in order."""
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
+    for row in rows:
+        value = row if isinstance(row, bytes) else live_rows(bars_table([row]))[0].payload
+        producer.produce(settings.topic(BARS_LIVE), value, key=b"k", partition=partition)
+    assert producer.flush(30) == 0
+
+
+def read(settings: Settings, count: int) -> list[Message]:
+    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": "test", "log_level": 0})
+    consumer.assign([TopicPartition(settings.topic(BARS_LIVE), 0, 0)])
+    messages: list[Message] = []
+    deadline = time.monotonic() + 20
+    while len(messages) < count and time.monotonic() < deadline:
+        messages += consumer.consume(count - len(messages), 0.5)
+    consumer.close()
+    return messages
+
+
+def tail(settings: Settings) -> dict[int, int]:
+    """Start in minutes -> trade count, of the bars that Redis holds of AAPL; empty while it is down."""
+    with (
+        suppress(redis.exceptions.ConnectionError),
+        redis.Redis.from_url(settings.redis_url.get_secret_value()) as client,
+    ):
+        held = [bar_from_json(value) for value in client.hvals("tail:AAPL:1m")]
+        return {(row["start"] - MONDAY_US) // MINUTE_US: row["trade_count"] for row in held}
+    return {}
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@contextmanager
+def relaying(settings: Settings) -> Iterator[Relay]:
+    """A relay that runs in a thread for as long as the block does; what it raised is raised at the end."""
+    relay = Relay(settings, make_redis(settings))
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            relay.run()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield relay
+    finally:
+        relay.stop()
+        thread.join(30)
+    assert not thread.is_alive() and not failures
+
+
+def test_newest_rows_of_a_batch_keep_the_last_of_every_bar(settings: Settings) -> None:
+    send(settings, [forming(0, 1), forming(1, 2), b"no bar", forming(0, 3), forming(1, 4), b"", forming(0, 5)])
+    sent = forming(2, 6, symbol="MSFT")
+    send(settings, [sent, forming(2, 7, interval="5m", symbol="MSFT")])
+    messages = read(settings, 9)
+    with capture_logs() as logs:
+        rows = newest_rows(messages)
+    found = [(row.symbol, row.interval, (row.start - MONDAY_US) // MINUTE_US, row.offset) for row in rows]
+    assert found == [("AAPL", "1m", 0, 5), ("AAPL", "1m", 1, 4), ("MSFT", "1m", 2, 6), ("MSFT", "5m", 2, 7)]
+    assert [(log["event"], log["offset"]) for log in logs] == [("not a bar", 2), ("not a bar", 5)]
+    # Inside real-time mode there is no clock per row, so the relay adds the time at which the broker got it.
+    stamped = bar_from_json(rows[2].payload)
+    assert stamped == bar_from_json(live_rows(bars_table([sent]))[0].payload) | {
+        "processed_us": messages[7].timestamp()[1] * 1000
+    }
+
+
+def test_malformed_record_is_passed_over_by_a_running_relay(settings: Settings) -> None:
+    broken = live_rows(bars_table([forming(1, 1)]))[0].payload.replace(b'"open":"', b'"open":7,"was":"')
+    with relaying(settings):
+        send(settings, [b"{", b'{"symbol":1}', broken, b"\xff", forming(0, 2)])
+        wait_for(lambda: tail(settings) == {0: 2})
+
+
+@pytest.fixture
+def own(servers_folder: Path) -> Iterator[tuple[Settings, Kafka, Redis]]:
+    """A broker and a Redis to be killed."""
+    kafka = Kafka(servers_folder / "relay-kafka", heap="256m")
+    with kafka, Redis(servers_folder / "relay-redis") as store:
+        settings = Settings(kafka_bootstrap=kafka.url, redis_url=SecretStr(store.url))
+        ensure_topics(kafka.url, settings)
+        yield settings, kafka, store
+
+
+def test_outages_of_redis_and_the_broker_lose_no_bar(own: tuple[Settings, Kafka, Redis], servers_folder: Path) -> None:
+    settings, kafka, store = own
+    with relaying(settings) as relay:
+        send(settings, [forming(minute, 1) for minute in range(5)])
+        wait_for(lambda: tail(settings) == dict.fromkeys(range(5), 1))
+        store.kill()
+        # The worst crash: what Redis had not yet put on disk is gone; here that is everything.
+        for path in sorted((servers_folder / "relay-redis").rglob("appendonly*"), reverse=True):
+            path.unlink() if path.is_file() else path.rmdir()
+        send(settings, [forming(minute, 2) for minute in range(3, 8)])
+        store.start()
+        wait_for(lambda: tail(settings) == {0: 1, 1: 1, 2: 1, 3: 2, 4: 2, 5: 2, 6: 2, 7: 2})
+        kafka.kill()
+        kafka.start()
+        send(settings, [forming(7, 3), forming(8, 3)])
+        wait_for(lambda: tail(settings).get(8) == 3)
+        assert tail(settings)[7] == 3
+    with relaying(settings) as again:
+        send(settings, [forming(9, 4)])
+        wait_for(lambda: tail(settings).get(9) == 4)
+    # It went on from where it had committed, it did not start over.
+    assert again.read <= 3 < relay.read
