@@ -30,8 +30,12 @@ options+=(--conf "spark.executor.extraJavaOptions=$jit")
 options+=(--driver-java-options "$jit -Dlog4j2.configurationFile=file:$root/conf/log4j2.properties ${SUBMIT_JAVA_OPTIONS:-}")
 
 case $master in
-local*) export SPARK_LOCAL_IP=${SPARK_LOCAL_IP:-127.0.0.1} ;;
-*)  # Executors get our packages; the ruleset files travel inside the archive.
+local*) # Nobody else is to reach this driver; executors of a cluster must, so there Spark finds out its own address.
+    export SPARK_LOCAL_IP=${SPARK_LOCAL_IP:-127.0.0.1}
+    options+=(--conf spark.driver.host=127.0.0.1 --conf spark.driver.bindAddress=127.0.0.1)
+    ;;
+*)  # Executors get our packages, unpacked: rulesets and migrations are files beside the code. Not as --py-files, which
+    # the driver would import from the archive too, before the folder.
     archive=$(mktemp -d)/tickstream.zip
     (cd "$root" && "$python" -c '
 import pathlib, sys, zipfile
@@ -41,7 +45,7 @@ with zipfile.ZipFile(sys.argv[1], "w") as archive:
             if path.is_file() and "__pycache__" not in path.parts:
                 archive.write(path)
 ' "$archive")
-    options+=(--py-files "$archive")
+    options+=(--archives "$archive#tickstream" --conf spark.executorEnv.PYTHONPATH=tickstream)
     ;;
 esac
 

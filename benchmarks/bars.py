@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pyarrow.compute as pc
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from conf.settings import Settings
+from stores.schema import TIME
 
 Key = tuple[str, str, int]
 Bars = dict[Key, dict[str, Any]]
@@ -18,7 +19,7 @@ _MICROSECONDS = '(extract(epoch FROM "start") * 1000000)::bigint'
 def of_parquet(path: Path) -> Bars:
     """The bars of a Parquet file or folder, by symbol, interval and start in epoch microseconds."""
     table = pq.read_table(path)
-    starts = pc.cast(pc.cast(table["start"], "timestamp[us, UTC]"), "int64").to_pylist()
+    starts = table["start"].cast(TIME).cast(pa.int64()).to_pylist()
     keys = zip(table["symbol"].to_pylist(), table["interval"].to_pylist(), starts, strict=True)
     return dict(zip(keys, table.select(list(FIELDS)).to_pylist(), strict=True))
 

@@ -94,6 +94,8 @@ def _record(result: Result, window: Window, scenario: dict[str, Any], seconds: f
         result.tables["latency in ms"].append(scenario | row | {"checkpoints": len(window.checkpoints_us)})
         if row["unseen"]:
             result.wrong.append(f"{_named(scenario)}: {row['unseen']:,} ticks never came out at {row['path']}")
+        if row.get("double"):
+            result.wrong.append(f"{_named(scenario)}: {row['double']:,} rows at {row['path']} count a tick twice")
     for name, used in window.usage.items():
         result.tables["processes"].append(scenario | {"process": name} | used)
     reached = len(window.ticks.offset) / seconds

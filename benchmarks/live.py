@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import plain, watch
 from benchmarks.errors import BenchmarkError
 from benchmarks.load import Load, read_ticks, rows_written, start_load, wait_until_quiet
-from benchmarks.measure import Seen, TickLog, checkpoints_us, latencies_us, outside, summary
+from benchmarks.measure import MINUTE_US, Seen, TickLog, checkpoints_us, latencies_us, missing, outside, summary
 from benchmarks.processes import Meter, Program, python, submit
 from benchmarks.report import say
 from benchmarks.servers import Bench
@@ -96,8 +96,9 @@ def watching(live: Live, what: str) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Window:
-    """What was seen in one window."""
+    """What was seen in one window. `log` holds its ticks and those before, from the beginning of its first minute."""
 
+    log: TickLog
     ticks: TickLog
     seen: dict[str, Seen]
     checkpoints_us: list[int]
@@ -109,8 +110,10 @@ class Window:
         found = []
         calm = outside(self.ticks.event_us, self.checkpoints_us)
         for path, seen in self.seen.items():
-            latency = latencies_us(self.ticks, seen)
-            found.append({"path": path, "span": "whole", **summary(latency)})
+            gaps = missing(self.log, seen)
+            latency = latencies_us(self.ticks, seen, gaps == 0)
+            rows = {"rows": len(gaps), "overtaking": int((gaps > 0).sum()), "double": int((gaps < 0).sum())}
+            found.append({"path": path, "span": "whole", **summary(latency), **rows})
             if self.checkpoints_us:
                 found.append({"path": path, "span": "between_checkpoints", **summary(latency[calm])})
         return found
@@ -131,9 +134,11 @@ def measure_window(live: Live, load: Load, warmup: float, seconds: float) -> Win
         end_us, used = time.time_ns() // 1000, meter.result()
         generator.stop()
         drained = wait_until_quiet(live.settings, DRAIN_SECONDS)
-    seen = {what: Seen.load(path) for what, path in files.items()}
-    ticks = read_ticks(live.settings, start_us - 1_000_000).between(start_us, end_us)
-    return Window(ticks, seen, live.checkpoints_us(start_us, end_us), used, drained)
+    minute_us = start_us - start_us % MINUTE_US
+    seen = {what: Seen.load(path).since(minute_us) for what, path in files.items()}
+    log = read_ticks(live.settings, minute_us)
+    ticks = log.between(start_us, end_us)
+    return Window(log, ticks, seen, live.checkpoints_us(start_us, end_us), used, drained)
 
 
 def wait_for_rows(live: Live, before: int) -> None:

@@ -4,11 +4,11 @@ import time
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from confluent_kafka import Consumer, TopicPartition
@@ -25,7 +25,7 @@ from producers.simulator import SimulatorConfig, blocks
 from producers.topics import partition_count
 
 READ_SECONDS = 120.0
-QUIET_SECONDS = 1.5
+QUIET_SECONDS = 5.0  # longer than any micro-batch should take
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Backlog:
     @property
     def command(self) -> tuple[str, ...]:
         """The arguments of `python -m producers simulate` that send it."""
-        start = pd.Timestamp(self.start_us, unit="us", tz="UTC").isoformat()
+        start = datetime.fromtimestamp(self.start_us // 1_000_000, UTC).isoformat()
         size = ("--seconds", repr(self.seconds), "--rate", str(self.rate), "--symbols", str(self.symbols))
         return ("--start", start, "--seed", str(self.seed), *size)
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
@@ -16,7 +17,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from conf.settings import Settings, load_settings
 from conf.topics import BARS_LIVE, TICKS
 from core.intervals import Interval
-from core.records import SCALE, from_scaled, vwap_scaled
+from core.records import BAR_COLUMNS, SCALE, from_scaled, vwap_scaled
 from producers.topics import partition_count
 
 READY = "started"
@@ -41,12 +42,19 @@ class _Forming:
 
     def __init__(self, tick: _Tick, interval: Interval) -> None:
         start = interval.start_of(tick.event_us)
-        self.fields = dict.fromkeys(("symbol", "interval", "start", "end", "open", "high", "low", "close", "volume"))
-        self.fields |= dict.fromkeys(("notional", "vwap", "trade_count", "open_us", "close_us", "first_trade_id"))
-        self.fields |= {"last_trade_id": None, "kafka_partition": None, "first_offset": None, "last_offset": None}
-        self.fields |= {"rev": 0, "state": "forming", "reason": None, "ruleset": "plain", "received_us": 0}
-        self.fields |= {"symbol": tick.symbol, "interval": interval.name, "start": start, "end": start + interval.us}
-        self.fields |= {"high": tick.price, "low": tick.price, "trade_count": 0, "processed_us": None}
+        self.fields: dict[str, Any] = dict.fromkeys(BAR_COLUMNS) | {
+            "symbol": tick.symbol,
+            "interval": interval.name,
+            "start": start,
+            "end": start + interval.us,
+            "high": tick.price,
+            "low": tick.price,
+            "trade_count": 0,
+            "rev": 0,
+            "state": "forming",
+            "ruleset": "plain",
+            "received_us": 0,
+        }
         self.opening = self.closing = (tick.event_us, tick.seq)
         self.volume = self.notional = Decimal(0)
 

@@ -150,9 +150,10 @@ def _by_label(sessions: Mapping[str, int]) -> dict[str, list[psutil.Process]]:
     found: dict[str, list[psutil.Process]] = defaultdict(list)
     for pid in psutil.pids():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
-            name = names.get(os.getsid(pid))
+            process = psutil.Process(pid)
+            # PostgreSQL gives each of its children a session of its own.
+            name = names.get(os.getsid(pid)) or names.get(process.ppid())
             if name is not None:
-                process = psutil.Process(pid)
                 found[_label(name, process)].append(process)
     return found
 

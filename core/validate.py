@@ -22,7 +22,8 @@ REASONS: dict[str, str] = {
     "empty": "the record has no value",
     "malformed": "the value is not a JSON object, or has none of a tick's fields",
     "version": f"v is not {TICK_VERSION}",
-    "symbol": f"symbol is missing, empty, over {MAX_SYMBOL_LENGTH} characters or not printable ASCII without spaces",
+    "symbol": f"symbol is missing, empty, over {MAX_SYMBOL_LENGTH} characters, not printable ASCII without spaces,"
+    " or an object or list",
     "unknown_symbol": "the symbol master is strict and does not list the symbol",
     "kind": f"kind is not one of {', '.join(KINDS)}",
     "event_time": "event_us is missing, not an integer or before 1980 (milliseconds sent as microseconds, usually)",
@@ -40,7 +41,8 @@ REASONS: dict[str, str] = {
 # Plain digits only: no sign, exponent, NaN or infinity can pass, and nothing is ever rounded.
 # Patterns are unanchored: each side matches them against the whole text in its own way.
 DECIMAL_PATTERN = r"[0-9]{1,10}(\.[0-9]{1,8})?"
-SYMBOL_PATTERN = rf"[!-~]{{1,{MAX_SYMBOL_LENGTH}}}"
+# No bracket first: Spark reads a JSON object or list, where text is due, as its own text.
+SYMBOL_PATTERN = rf"[!-Z\\^-z|}}~\]][!-~]{{0,{MAX_SYMBOL_LENGTH - 1}}}"
 TEXT_PATTERN = rf"[ -~]{{1,{MAX_TEXT_LENGTH}}}"
 _decimal = re.compile(DECIMAL_PATTERN)
 _symbol = re.compile(SYMBOL_PATTERN)
@@ -80,9 +82,10 @@ def _first_reason(tick: Tick, now_us: int | None, tolerance_us: int, known: froz
         return "text"
     if not -SEQ_LIMIT < tick.seq < SEQ_LIMIT:
         return "seq"
-    if tick.kind in ("correct", "cancel") and not tick.trade_id:
+    number = _bad_number(tick) if tick.kind in ("trade", "correct") else None
+    if number is None and tick.kind in ("correct", "cancel") and not tick.trade_id:
         return "trade_ref"
-    return None if tick.kind in ("heartbeat", "cancel") else _bad_number(tick)
+    return number
 
 
 def _texts(tick: Tick) -> str:

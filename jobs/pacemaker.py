@@ -1,8 +1,9 @@
 """Heartbeats for partitions that nobody feeds, so that one idle partition does not hold every bar open.
 
 The final query's watermark is the least of its partitions'. Our producers beat on every partition each second; a
-foreign producer may not. A partition that got nothing for `IDLE_SECONDS` while another did is sent a heartbeat at
-the newest event time of the others: from there on it counts as caught up, as an idle source does elsewhere.
+foreign producer may not. A partition that stood still for `IDLE_SECONDS` behind another's event time is sent a
+heartbeat at the newest of them, and again whenever they go on, until it gets ticks of its own. Only the time spent
+behind counts: after an outage that all partitions shared, none is carried past its own ticks before they come.
 """
 
 import threading
@@ -39,7 +40,8 @@ class Pacemaker:
         self._settings = settings
         self._clock = clock
         self._topic = settings.topic(TICKS)
-        self._ends: dict[int, tuple[int, float]] = {}
+        self._ends: dict[int, int] = {}
+        self._behind_since: dict[int, float] = {}
         self._newest: dict[int, int] = {}
         self._seq = 0
         self._stopping = threading.Event()
@@ -68,30 +70,32 @@ class Pacemaker:
         consumer = self._consumer()
         while not self._stopping.wait(0.5):
             try:
-                moved = self._look(consumer)
-                now = time.monotonic()
-                idle = {p for p, (_, since) in self._ends.items() if now - since >= IDLE_SECONDS}
-                if moved and idle:
-                    self._beat(idle)
+                self._look(consumer)
+                self._beat(self._idle(time.monotonic()))
             except (KafkaException, TickstreamError) as error:
                 _log.warning("cannot watch the partitions", error=str(error))
                 self._stopping.wait(1)
         consumer.close()
 
-    def _look(self, consumer: Consumer) -> bool:
-        """Read what is new at the end of each partition; whether any partition got a tick of somebody else."""
-        moved = False
+    def _look(self, consumer: Consumer) -> None:
+        """Read what is new at the end of each partition."""
         for number in range(partition_count(self._settings.kafka_bootstrap, self._topic)):
             first, end = consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=10)
-            if self._ends.get(number, (None,))[0] == end:
+            if self._ends.get(number) == end:
                 continue
-            foreign = self._read_tail(consumer, number, max(first, end - _TAIL_RECORDS), end)
-            moved = moved or foreign
-            since = time.monotonic() if foreign or number not in self._ends else self._ends[number][1]
-            self._ends[number] = (end, since)
-        return moved
+            known = self._ends.get(number, 0)
+            if self._read_tail(consumer, number, max(first, known, end - _TAIL_RECORDS), end):
+                self._behind_since.pop(number, None)
+            self._ends[number] = end
+
+    def _idle(self, now: float) -> set[int]:
+        """The partitions that have been behind for too long; one that we carry stays on this list."""
+        newest = max(self._newest.values(), default=0)
+        behind = {number for number in self._ends if self._newest.get(number, 0) < newest}
+        return {number for number in behind if now - self._behind_since.setdefault(number, now) >= IDLE_SECONDS}
 
     def _read_tail(self, consumer: Consumer, number: int, first: int, end: int) -> bool:
+        """Note the event times of a partition's last records; whether any of them is somebody else's tick."""
         if first >= end:
             return False
         consumer.assign([TopicPartition(self._topic, number, first)])

@@ -40,6 +40,9 @@ def start(
 
     `live_trigger` "microbatch" is what `benchmarks latency` compares real-time mode with.
     """
+    # A query keeps the number of partitions that the session had when it started.
+    partitions = settings.live_partitions if name == "live" else settings.shuffle_partitions
+    spark.conf.set("spark.sql.shuffle.partitions", str(partitions))
     if name == "live":
         source = read_topic(spark, settings, settings.max_ticks_per_batch if available_now else None)
         real_time = {"realTime": f"{settings.live_checkpoint_seconds} seconds"}
@@ -79,7 +82,12 @@ def deduplicated(ticks: DataFrame) -> DataFrame:
 
 
 def _live(source: DataFrame, settings: Settings) -> DataStreamWriter:
-    ticks = deduplicated(watermarked(accepted(parse(source, settings)), settings))
+    ticks = watermarked(accepted(parse(source, settings)), settings)
+    if settings.live_partitions == 1:
+        # Brought together once, ticks need no second shuffle between deduplication and aggregate: one hop less, and
+        # a symbol's ticks stay in order. With more partitions the two shuffle by different keys.
+        ticks = ticks.repartition(1)
+    ticks = deduplicated(ticks)
     rows = bars(ticks, settings.bar_intervals, _ruleset(settings), settings.lateness_seconds)
     records = rows.select(F.concat_ws("|", "symbol", "interval").alias("key"), to_json(rows).alias("value"))
     return (

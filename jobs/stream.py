@@ -57,7 +57,7 @@ def run(settings: Settings, queries: Sequence[str], available_now: bool = False,
     pacemaker = Pacemaker(settings, SystemClock())
     if "final" in queries:
         (pacemaker.align if available_now else pacemaker.start)()
-    spark = session("tickstream " + ",".join(queries))
+    spark = session("tickstream " + ",".join(queries), streaming=True)
     try:
         running = [
             query

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings
 from conf.topics import TICKS
@@ -31,8 +32,11 @@ def make_session() -> SparkSession:
         if line.strip() and not line.startswith("#"):
             name, value = line.split(None, 1)
             builder = builder.config(name, value.strip())
+    builder = builder.config("spark.sql.codegen.wholeStage", "false")  # as jobs/session.py has it for streams
     log_settings = f"-XX:-DontCompileHugeMethods -Dlog4j2.configurationFile=file:{ROOT}/conf/log4j2.properties"
     builder = builder.config("spark.driver.extraJavaOptions", log_settings)
+    for name in ("spark.driver.host", "spark.driver.bindAddress"):
+        builder = builder.config(name, "127.0.0.1")
     return builder.getOrCreate()
 
 
@@ -61,6 +65,20 @@ def produce_raw(
     producer.flush()
     producer.close()
     return [(future.get(10).partition, future.get(10).offset) for future in sent]
+
+
+def kafka_records(spark: SparkSession, values: Sequence[tuple[int, bytes]], appended_us: int) -> DataFrame:
+    """Records as Spark's Kafka source gives them, of `(partition, value)`; offsets count up over all partitions."""
+    table = pa.table(
+        {
+            "key": pa.nulls(len(values), pa.binary()),
+            "value": pa.array([value for _, value in values], pa.binary()),
+            "partition": pa.array([number for number, _ in values], pa.int32()),
+            "offset": pa.array(range(len(values)), pa.int64()),
+            "timestamp": pa.array([appended_us] * len(values), pa.timestamp("us", tz="UTC")),
+        }
+    )
+    return spark.createDataFrame(table)
 
 
 def close_all(settings: Settings, event_us: int) -> None:

@@ -19,7 +19,7 @@ from producers.publish import Publisher
 from producers.reading import find_files
 from producers.replay import Progress, Replay
 from stores.schema import BAR_SCHEMA
-from tests.integration.test_one_definition import content, micros
+from tests.integration.test_one_definition import START_US, content, micros
 from tests.oracles import rolled_up
 from tests.streaming import run_available
 from tests.supervised import ROOT, SUBMIT, environment, run_to_end
@@ -60,7 +60,7 @@ def test_us_equity_bars_equal_the_published_ones(tmp_path: Path) -> None:
     command = [SUBMIT, "jobs/backfill.py", "--ticks", str(DATA / "us_equity_2013"), "--ruleset", "us-equity"]
     done = run_to_end([*command, "--out", str(out)], os.environ)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "of 1,684,572 ticks" in done.stdout
+    assert "of 1,684,116 ticks" in done.stdout
     rows = rows_of(out)
     assert agreement(rows, DATA / "us_equity_2013/bars_1m") == (6766, 6768)
     assert {row["ruleset"] for row in rows} == {rulesets.load("us-equity").id}
@@ -83,8 +83,7 @@ def test_gold_and_xrpeth_bars_equal_the_published_ones(spark, tmp_path: Path) ->
 def test_streamed_replay_equals_the_batch(spark, settings: Settings) -> None:
     ruleset = rulesets.load("us-equity")
     settings = settings.model_copy(update={"ruleset": "us-equity"})
-    ticks = DATA / "us_equity_2013/ticks"
-    files = find_files([ticks / "AIG_2013-10-07.parquet", ticks / "IBM_2013-10-07.parquet"])
+    files = find_files([DATA / "us_equity_2013/ticks/IBM_2013-10-07.parquet"])
     progress = Progress()
     with Publisher(settings) as publisher:
         replay = Replay(publisher, settings, ruleset, files, None)
@@ -93,7 +92,7 @@ def test_streamed_replay_equals_the_batch(spark, settings: Settings) -> None:
     streamed = without_delivery(content(micros(run_available("final", spark, settings).bars)))
     table = batch_bars(read_files(spark, files, ruleset), settings.bar_intervals, "us-equity", 1).toArrow()
     batch = without_delivery(content(micros(table.cast(BAR_SCHEMA))))
-    assert len(batch) > 1000 and streamed == batch
+    assert len(batch) > 400 and streamed == batch
 
 
 def without_delivery(bars: dict[tuple, dict]) -> dict[tuple, dict]:
@@ -103,12 +102,11 @@ def without_delivery(bars: dict[tuple, dict]) -> dict[tuple, dict]:
 def recorded(path: Path, **columns: object) -> Path:
     """A file of 50 trades over 50 minutes, with further columns."""
     numbers = range(50)
+    times = [START_US + n * 60_000_000 for n in numbers]
     frame = pd.DataFrame(
         {
             "symbol": "AAA",
-            "event_time": pd.to_datetime(
-                [1_700_000_100_000_000 + n * 60_000_000 for n in numbers], unit="us", utc=True
-            ),
+            "event_time": pd.to_datetime(times, unit="us", utc=True).as_unit("us"),
             "seq": list(numbers),
             "price": [10 + n / 100 for n in numbers],
             "size": [1.5 + n for n in numbers],
@@ -154,13 +152,15 @@ def test_bad_input_is_one_line_and_exit_code_1(spark, tmp_path: Path, capsys: py
     pd.DataFrame({"symbol": ["A"], "event_time": [pd.Timestamp.now("UTC")], "bid": [1.0], "ask": [2.0]}).to_parquet(
         quotes
     )
+    (tmp_path / "folder").mkdir()
     there = tmp_path / "there"
     there.mkdir()
     (there / "part-0.parquet").write_bytes(b"of somebody")
     cases = {
         "no such file": [str(tmp_path / "missing")],
         "missing seq, price, size": [str(quotes)],
-        "no file of trade ticks": [str(there)],
+        "no file of trade ticks": [str(tmp_path / "folder")],
+        "neither Parquet nor CSV": [str(there)],
         "there exists": [str(ticks), "--out", str(there)],
         "unknown ruleset": [str(ticks), "--ruleset", "us-equities", "--out", str(tmp_path / "o")],
         "unknown interval 2m": [str(ticks), "--intervals", "2m", "--out", str(tmp_path / "o")],

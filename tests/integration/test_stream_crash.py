@@ -170,7 +170,7 @@ def tails(settings: Settings) -> dict[tuple[str, str], dict[int, dict]]:
     return found
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_everything_killed_in_turn_leaves_every_bar_exact(servers, tmp_path: Path) -> None:
     settings = own_settings(servers, tmp_path)
     kafka, postgres, redis_server = servers
@@ -179,13 +179,13 @@ def test_everything_killed_in_turn_leaves_every_bar_exact(servers, tmp_path: Pat
     processes = [driver, relay]
     try:
         with Feed(settings) as feed:
-            _until_bars_move(settings, processes)
+            until_bars_move(settings, processes)
             for victim in (driver, relay, kafka, postgres, redis_server):
                 victim.kill()
                 time.sleep(1)  # the outage itself
                 if victim not in processes:
                     victim.start()
-                _until_bars_move(settings, processes)
+                until_bars_move(settings, processes)
         close_all(settings, feed.last_us + 1_000_000 * (900 + LATENESS_SECONDS))
         read = arrivals(consume(settings, TICKS))
         assert len(read) == feed.sent
@@ -195,16 +195,16 @@ def test_everything_killed_in_turn_leaves_every_bar_exact(servers, tmp_path: Pat
         _assert_topics(settings, expected, processes)
         _assert_redis(settings, expected, processes)
         assert driver.starts >= 2 and relay.starts >= 2
-        assert driver.stop() == 0 and relay.stop() == 0
+        assert driver.stop() in (0, 143) and relay.stop() == 0  # 143 is how a JVM says that it was asked to end
     finally:
         for process in processes:
             process.kill()
 
 
-def _until_bars_move(settings: Settings, processes: Sequence[Supervised]) -> None:
+def until_bars_move(settings: Settings, processes: Sequence[Supervised]) -> None:
     """Bars that ended after now, in the market's time, are stored."""
     before = newest_bar(settings)
-    wait_until(lambda: newest_bar(settings) > before + 120_000_000, 120, processes, "new bars")
+    wait_until(lambda: newest_bar(settings) > before + 120_000_000, 180, processes, "new bars")
 
 
 def _assert_stored(settings: Settings, expected: dict, read: Sequence[tuple[Tick, int, int]]) -> None:

@@ -12,9 +12,10 @@ from benchmarks.measure import (
     Seen,
     TickLog,
     checkpoints_us,
+    last_rows,
     latencies_us,
+    missing,
     outside,
-    right_rows,
     summary,
 )
 
@@ -35,26 +36,30 @@ def seen_rows(*rows: tuple[str, int, int, int]) -> Seen:
     return Seen(names, *(np.array(column, np.int64) for column in columns))
 
 
+def latencies(ticks: TickLog, seen: Seen) -> list[int]:
+    return latencies_us(ticks, seen, missing(ticks, seen) == 0).tolist()
+
+
 def test_latency_tick_of_its_own_row_is_arrival_minus_stamp() -> None:
     ticks = tick_log(("A", 0, 100), ("B", 1, 200), ("A", 2, 300))
     seen = seen_rows(("A", 150, 0, 1), ("B", 290, 1, 1), ("A", 310, 2, 2))
-    assert latencies_us(ticks, seen).tolist() == [50, 90, 10]
+    assert latencies(ticks, seen) == [50, 90, 10]
 
 
 def test_latency_conflated_tick_waits_for_the_row_that_includes_it() -> None:
     ticks = tick_log(("A", 0, 100), ("A", 1, 200), ("A", 2, 300))
-    assert latencies_us(ticks, seen_rows(("A", 1000, 2, 3))).tolist() == [900, 800, 700]
+    assert latencies(ticks, seen_rows(("A", 1000, 2, 3))) == [900, 800, 700]
 
 
 def test_latency_tick_without_a_row_is_minus_one() -> None:
     ticks = tick_log(("A", 0, 100), ("A", 1, 200), ("C", 2, 300))
-    assert latencies_us(ticks, seen_rows(("A", 150, 0, 1), ("B", 400, 9, 1))).tolist() == [50, -1, -1]
+    assert latencies(ticks, seen_rows(("A", 150, 0, 1), ("B", 400, 9, 1))) == [50, -1, -1]
 
 
 def test_latency_rows_repeated_after_a_restart_change_nothing() -> None:
     ticks = tick_log(("A", 0, 100), ("A", 5, 200), ("A", 6, 5000))
     seen = seen_rows(("A", 150, 0, 1), ("A", 250, 5, 2), ("A", 4000, 0, 1), ("A", 4001, 5, 2), ("A", 6000, 6, 3))
-    assert latencies_us(ticks, seen).tolist() == [50, 50, 1000]
+    assert latencies(ticks, seen) == [50, 50, 1000]
 
 
 def test_summary_unseen_ticks_are_counted_and_not_averaged() -> None:
@@ -72,14 +77,32 @@ def test_outside_excludes_the_margin_on_both_sides() -> None:
     assert outside(times, [CHECKPOINT_US, 9 * CHECKPOINT_US]).tolist() == [False, False, True, False]
 
 
-def test_right_rows_count_decides() -> None:
+def test_latency_overtaken_tick_waits_for_the_row_that_counts_it() -> None:
+    ticks = tick_log(("A", 0, 100), ("A", 1, 200), ("A", 2, 300))
+    seen = seen_rows(("A", 150, 0, 1), ("A", 320, 2, 2), ("A", 400, 2, 3))
+    assert latencies(ticks, seen) == [50, 200, 100]
+
+
+def test_latency_row_of_the_next_minute_does_not_include_the_last_tick_of_this_one() -> None:
+    ticks = tick_log(("A", 0, MINUTE_US - 5), ("A", 1, MINUTE_US + 5))
+    rows = seen_rows(("A", MINUTE_US + 10, 1, 1), ("A", MINUTE_US + 20, 0, 1))
+    rows.start[0] += MINUTE_US
+    assert latencies(ticks, rows) == [25, 5]
+
+
+def test_missing_counts_what_a_row_leaves_out_and_what_it_counts_twice() -> None:
     ticks = tick_log(("A", 0, 1), ("B", 1, 2), ("A", 2, 3), ("A", 3, MINUTE_US + 1))
     seen = seen_rows(("A", 10, 0, 1), ("A", 11, 2, 2), ("A", 12, 2, 3), ("B", 13, 1, 1), ("B", 14, 1, 0))
-    assert right_rows(ticks, seen).tolist() == [True, True, False, True, False]
+    assert missing(ticks, seen).tolist() == [0, 0, -1, 0, 1]
 
 
-def test_right_rows_symbol_that_was_never_sent_is_wrong() -> None:
-    assert right_rows(tick_log(("A", 0, 1)), seen_rows(("Z", 10, 0, 1))).tolist() == [False]
+def test_missing_symbol_that_was_never_sent_is_counted_too_often() -> None:
+    assert missing(tick_log(("A", 0, 1)), seen_rows(("Z", 10, 0, 1))).tolist() == [-1]
+
+
+def test_last_rows_is_one_for_each_bar() -> None:
+    seen = seen_rows(("A", 10, 0, 1), ("B", 11, 1, 1), ("A", 12, 2, 2))
+    assert sorted(last_rows(seen).tolist()) == [1, 2]
 
 
 def test_checkpoints_come_from_the_commit_files_near_the_window(tmp_path: Path) -> None:

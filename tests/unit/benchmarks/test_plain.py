@@ -6,6 +6,7 @@ from decimal import Decimal
 import msgspec
 
 from benchmarks.plain import Plain
+from benchmarks.watch import published
 from core import rulesets
 from core.bars import fold_bars
 from core.intervals import INTERVALS
@@ -49,3 +50,16 @@ def test_plain_last_rows_equal_the_folded_bars() -> None:
 
 def test_plain_heartbeat_makes_no_row() -> None:
     assert Plain(INTERVALS.values()).rows(encode(heartbeat()), 0, 0) == []
+
+
+def test_published_rows_are_read_as_the_one_minute_rows_that_they_are() -> None:
+    sent = [tick(symbol=name, event_us=MONDAY_US + number, seq=number) for number, name in enumerate(("A", "B", "A"))]
+    plain = Plain(INTERVALS.values())
+    messages = b""
+    for offset, trade in enumerate(sent):
+        for key, value in plain.rows(encode(trade), 0, offset + 7):
+            channel = b"bar:" + key.replace(b"|", b":")
+            parts = (b"pmessage", b"bar:*:1m", channel, value)
+            messages += b"*4\r\n" + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+    start = b"%d" % MONDAY_US
+    assert published(messages) == [(b"A", start, b"1", b"7"), (b"B", start, b"1", b"8"), (b"A", start, b"2", b"9")]

@@ -1,0 +1,102 @@
+"""The bar rules compiled to Spark give what `core.bars.fold_bars` gives, at the limits of every number and rule."""
+
+import random
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from conf.settings import Settings
+from core import rulesets
+from core.bars import fold_bars
+from core.intervals import INTERVALS
+from core.records import SEQ_LIMIT, Tick
+from core.validate import check
+from jobs.bars import as_final, bars
+from jobs.ticks import accepted, parse, without_duplicates
+from stores.schema import BAR_SCHEMA, bars_table
+from tests.factories import tick
+from tests.streaming import kafka_records
+
+pytestmark = pytest.mark.spark
+
+OPEN_US = 1_381_152_600_000_000  # 2013-10-07 09:30 in New York
+PRICES = ["0.00000001", "9999999999.99999999", "1", "999999.99999999", "0.1", "123456789.12345678", "00010.50"]
+SIZES = ["0", "0.00000001", "999.99999999", "1", "100", "1000.5", "0.3"]
+IDS = [
+    *(None, "0", "00", "007", "-1", "9" * 18, "9" * 19, "1" * 23, "x" * 23, "x" * 24, "T 1/~", 'a\\b"c', " lead", "+5"),
+    *("123e4567-e89b-12d3-a456-426614174000", "123E4567-E89B-12D3-A456-426614174000", "f" * 32, "1.5", "0x1F"),
+]
+# Every bit of the ruleset's table, alone and together, unreadable and missing.
+MASKS = [0x1, 0x8, 0x20, 0x40, 0x80, 0x200, 0x2000, 0x40000, 0x100000, 0x200000, 0x1000000, 0x4000000, 0x20000000]
+
+
+def extreme_ticks(seed: int, count: int = 800) -> list[Tick]:
+    """Valid trades of two symbols, before, in and after a session, full of copies and awkward numbers."""
+    rng = random.Random(seed)
+    made = []
+    while len(made) < count:
+        trade = _extreme(rng, len(made))
+        if float(trade.price or 0) * float(trade.size or 0) < 1e13:
+            made.append(trade)
+    return made
+
+
+def _extreme(rng: random.Random, n: int) -> Tick:
+    mask = sum(rng.sample(MASKS, rng.choice([0, 1, 1, 2, 3])))
+    minute = rng.choice([-1, 0, 1, 389, 390, 391])
+    return tick(
+        symbol=rng.choice(["AIG", "SPY"]),
+        event_us=OPEN_US + minute * 60_000_000 + rng.choice([0, 1, 59_999_999, rng.randrange(60_000_000)]),
+        price=rng.choice(PRICES),
+        size=rng.choice(SIZES),
+        trade_id=rng.choice([*IDS, f"n{rng.randrange(10**6)}", str(rng.randrange(10**17))]),
+        seq=rng.choice([n, -n, SEQ_LIMIT - 1 - n, 1 - SEQ_LIMIT + n]),
+        venue=rng.choice(["N", "P", None]),
+        conditions=rng.choice([f"{mask:x}", f"{mask:X}", f"{mask:08x}", None, "", "zz", "f" * 16]),
+        received_us=OPEN_US + rng.randrange(10**9),
+    )
+
+
+def by_spark(spark, ticks: Sequence[Tick], ruleset: rulesets.Ruleset) -> list[dict]:
+    values = [(n % 3, msgspec.json.encode(tick)) for n, tick in enumerate(ticks)]
+    records = kafka_records(spark, values, OPEN_US * 2)
+    made = bars(without_duplicates(accepted(parse(records, Settings()))), tuple(INTERVALS.values()), ruleset)
+    return sorted(as_final(made, 7).toArrow().cast(BAR_SCHEMA).to_pylist(), key=_key)
+
+
+def by_core(ticks: Sequence[Tick], ruleset: rulesets.Ruleset) -> list[dict]:
+    arrivals = [(tick, n % 3, n) for n, tick in enumerate(ticks)]
+    return sorted(bars_table(fold_bars(arrivals, INTERVALS.values(), ruleset, 7)).to_pylist(), key=_key)
+
+
+def _key(row: dict) -> tuple:
+    return row["symbol"], row["interval"], row["start"]
+
+
+@pytest.mark.parametrize("name", ["all", "us-equity"])
+def test_bars_of_spark_equal_the_fold_of_core(spark, name: str) -> None:
+    # Alone in its bars, and by the rules of `us-equity` too far from the market to make a price.
+    sweep = tick(symbol="LONE", event_us=OPEN_US, conditions="20", venue="N")
+    ticks = [*extreme_ticks(5), sweep]
+    for each in ticks:
+        check(each)
+    ruleset = rulesets.load(name)
+    expected = by_core(ticks, ruleset)
+    assert by_spark(spark, ticks, ruleset) == expected
+    assert len(expected) > 20
+    if name == "us-equity":
+        assert any(row["open"] is None and row["trade_count"] for row in expected)
+
+
+def test_ids_come_back_as_they_were(spark) -> None:
+    ticks = [tick(symbol=f"S{n}", trade_id=name, event_us=OPEN_US) for n, name in enumerate(IDS)]
+    ruleset = rulesets.load("all")
+    rows = by_spark(spark, ticks, ruleset)
+    assert [row["first_trade_id"] for row in rows] == [row["first_trade_id"] for row in by_core(ticks, ruleset)]
+
+
+def test_sums_of_a_full_bar_are_exact(spark) -> None:
+    full = [tick(event_us=OPEN_US + n, seq=n, price="9999999999.99999999", size="999.99999999") for n in range(3000)]
+    ruleset = rulesets.load("all")
+    assert by_spark(spark, full, ruleset) == by_core(full, ruleset)
