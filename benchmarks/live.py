@@ -42,10 +42,11 @@ class Live:
         return self.bench.sessions() | own
 
     def checkpoints_us(self, start_us: int, end_us: int) -> list[int]:
-        """When the live query committed in real-time mode; a micro-batch commits all the time."""
+        """When the live queries committed in real-time mode; a micro-batch commits all the time."""
         if self.mode != "realtime":
             return []
-        return checkpoints_us(self.settings.checkpoint_path / "live" / "commits", start_us, end_us)
+        folders = sorted(self.settings.checkpoint_path.glob("live-*/commits"))
+        return sorted(moment for folder in folders for moment in checkpoints_us(folder, start_us, end_us))
 
 
 def start_stream(settings: Settings, folder: Path, queries: str, mode: str = "realtime") -> Program:

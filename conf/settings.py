@@ -57,7 +57,6 @@ class Settings(BaseModel):
     topic_prefix: str = Field("", description="put before every topic name, to run two systems on one broker")
     ticks_partitions: int = Field(2, ge=1, description="partitions of `ticks` when it is created")
     bars_partitions: int = Field(2, ge=1, description="partitions of `bars.live` and `bars` when they are created")
-    live_partitions: int = Field(1, ge=1, description="state partitions of the live query; 1 is fastest on one machine")
     shuffle_partitions: int = Field(2, ge=1, description="state partitions of the final query")
     live_checkpoint_seconds: int = Field(300, ge=5, description="real-time mode: seconds between checkpoints")
     live_linger_ms: int = Field(2, ge=0, description="linger of the live Kafka sink")

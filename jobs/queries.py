@@ -40,14 +40,15 @@ def start(
 
     `live_trigger` "microbatch" is what `benchmarks latency` compares real-time mode with.
     """
-    # A query keeps the number of partitions that the session had when it started.
-    partitions = settings.live_partitions if name == "live" else settings.shuffle_partitions
-    spark.conf.set("spark.sql.shuffle.partitions", str(partitions))
+    # A query keeps the number of shuffle partitions that the session had when it started.
+    spark.conf.set("spark.sql.shuffle.partitions", "1" if name == "live" else str(settings.shuffle_partitions))
     if name == "live":
-        source = read_topic(spark, settings, settings.max_ticks_per_batch if available_now else None)
-        real_time = {"realTime": f"{settings.live_checkpoint_seconds} seconds"}
-        every = real_time if live_trigger == "realtime" else _each(0)
-        parts = {"live": (_live(source, settings), every)}
+        in_slices = available_now or live_trigger != "realtime"
+        every = _each(0) if in_slices else {"realTime": f"{settings.live_checkpoint_seconds} seconds"}
+        parts = {
+            f"live-{number}": (_live(read_partition(spark, settings, number, in_slices), settings), every)
+            for number in range(sinks.partitions)
+        }
     elif name == "final":
         parts = {"final": (_final(spark, settings, sinks, clock), _each(settings.final_trigger_ms))}
     else:
@@ -82,11 +83,9 @@ def deduplicated(ticks: DataFrame) -> DataFrame:
 
 
 def _live(source: DataFrame, settings: Settings) -> DataStreamWriter:
-    ticks = watermarked(accepted(parse(source, settings)), settings)
-    if settings.live_partitions == 1:
-        # Brought together once, ticks need no second shuffle between deduplication and aggregate: one hop less, and
-        # a symbol's ticks stay in order. With more partitions the two shuffle by different keys.
-        ticks = ticks.repartition(1)
+    # One query per partition of the topic, its ticks brought together once: deduplication and aggregate then run in
+    # one task without a second shuffle, and a symbol's ticks stay in order. Partitions add parallelism.
+    ticks = watermarked(accepted(parse(source, settings)), settings).repartition(1)
     ticks = deduplicated(ticks)
     rows = bars(ticks, settings.bar_intervals, _ruleset(settings), settings.lateness_seconds)
     records = rows.select(F.concat_ws("|", "symbol", "interval").alias("key"), to_json(rows).alias("value"))

@@ -61,7 +61,7 @@ def _recorded_fields(frame: DataFrame, files: Sequence[TickFile]) -> DataFrame:
     def optional(name: str, kind: str = "string") -> Column:
         return F.col(name).cast(kind) if name in given else F.lit(None).cast(kind)
 
-    event_us = F.unix_micros(F.col("event_time").cast("timestamp"))
+    event_us = _micros(frame, "event_time")
     suspicious = F.coalesce(optional("suspicious", "boolean"), F.lit(False))
     return frame.select(
         F.lit(1).alias("v"),
@@ -76,13 +76,21 @@ def _recorded_fields(frame: DataFrame, files: Sequence[TickFile]) -> DataFrame:
         optional("conditions").alias("conditions"),
         F.lit("trade").alias("kind"),
         F.lit(None).cast("long").alias("reported_us"),
-        F.coalesce(F.unix_micros(optional("recv_time", "timestamp")), event_us).alias("received_us"),
+        F.coalesce(_micros(frame, "recv_time"), event_us).alias("received_us"),
         F.lit(None).cast("int").alias("kafka_partition"),
         F.lit(None).cast("long").alias("kafka_offset"),
         suspicious.alias("suspicious"),
         F.lit(True).alias("parsed"),
         F.lit(b"recorded").alias("value"),
     )
+
+
+def _micros(frame: DataFrame, name: str) -> Column:
+    """Microseconds, from timestamps, text, or nanoseconds, which Spark reads as a plain number; null where absent."""
+    kind = dict(frame.dtypes).get(name)
+    if kind is None:
+        return F.lit(None).cast("long")
+    return F.expr(f"{name} div 1000") if kind == "bigint" else F.unix_micros(F.col(name).cast("timestamp"))
 
 
 def _units(name: str) -> Column:

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from conf.settings import Settings, load_settings
 from conf.topics import BARS_LIVE
-from core.errors import StoreUnavailable, TickstreamError
+from core.errors import InputError, StoreUnavailable, TickstreamError
 from producers.topics import ensure_topics, partition_count
 from stores.redis import LiveRow, RedisStore, make_redis
 from stores.retry import pause_before, retrying
@@ -133,8 +133,7 @@ class Relay:
         attempt = 0
         while not self._stopping.is_set():
             try:
-                self.published += self._store.write_live(rows)
-                self.written += len(rows)
+                self._write_rows(rows)
                 break
             except StoreUnavailable as error:
                 pause = pause_before(attempt, error.retry_after)
@@ -143,6 +142,17 @@ class Relay:
                 self._stopping.wait(pause)
         if attempt:
             self._rewind(consumer)
+
+    def _write_rows(self, rows: list[LiveRow]) -> None:
+        try:
+            self.published += self._store.write_live(rows)
+            self.written += len(rows)
+        except InputError as error:
+            if len(rows) > 1:
+                for row in rows:
+                    self._write_rows([row])
+            else:
+                _log.error("not a bar", symbol=rows[0].symbol, start=rows[0].start, error=str(error))
 
     def _rewind(self, consumer: Consumer) -> None:
         since_ms = int((time.time() - REWIND_SECONDS) * 1000)

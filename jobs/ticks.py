@@ -49,11 +49,14 @@ def read_topic(spark: SparkSession, settings: Settings, max_ticks_per_batch: int
     return _reader(spark, settings, max_ticks_per_batch).option("subscribe", settings.topic(TICKS)).load()
 
 
-def read_partition(spark: SparkSession, settings: Settings, number: int) -> DataFrame:
-    """One partition of `ticks` as a stream of its own, so that it can have a watermark of its own."""
+def read_partition(spark: SparkSession, settings: Settings, number: int, in_slices: bool = True) -> DataFrame:
+    """One partition of `ticks` as a stream of its own, so that it can have a watermark of its own.
+
+    `in_slices` bounds what a micro-batch reads; real-time mode knows no such bound.
+    """
     share = max(1, settings.max_ticks_per_batch // settings.ticks_partitions)
     assignment = json.dumps({settings.topic(TICKS): [number]})
-    return _reader(spark, settings, share).option("assign", assignment).load()
+    return _reader(spark, settings, share if in_slices else None).option("assign", assignment).load()
 
 
 def _reader(spark: SparkSession, settings: Settings, max_ticks_per_batch: int | None) -> DataStreamReader:
