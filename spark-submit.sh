@@ -24,7 +24,7 @@ master=${SPARK_MASTER:-local[16]}
 export SPARK_HOME=$spark_home PYSPARK_PYTHON=$python PYSPARK_DRIVER_PYTHON=$python
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 options=(--master "$master" --properties-file "$root/conf/spark-defaults.conf" --jars "$jars")
-# Spark's generated stages are larger than what the JIT compiles by default; interpreted they are 4 times slower.
+# Spark's generated stages are larger than what the JIT compiles by default; else they would stay interpreted.
 jit=-XX:-DontCompileHugeMethods
 options+=(--conf "spark.executor.extraJavaOptions=$jit")
 options+=(--driver-java-options "$jit -Dlog4j2.configurationFile=file:$root/conf/log4j2.properties ${SUBMIT_JAVA_OPTIONS:-}")

@@ -2,7 +2,7 @@
 
 A quantity becomes one or more long columns whose sums (or first and last values) are exact; `*_text` puts them
 together again. Split sums are as fast as doubles and a decimal is not; a text column in an aggregate makes Spark
-sort (benchmarks/README.md has the figures).
+sort (docs/decisions/0001 has the figures).
 """
 
 from pyspark.sql import Column
@@ -17,7 +17,7 @@ _FAST_VWAP = 1 << 45
 
 
 def scaled(column: str) -> Column:
-    """Valid decimal text (`core.validate.DECIMAL_PATTERN`) as a count of 1e-8; parsing a decimal costs 5 times more."""
+    """Valid decimal text (`core.validate.DECIMAL_PATTERN`) as a count of 1e-8."""
     text = F.col(column)
     point = F.instr(text, ".")
     whole = F.when(point == 0, text).otherwise(F.left(text, point - 1)).cast("long") * F.lit(SCALE)
@@ -70,7 +70,7 @@ def vwap_units(notional: list[Column], volume: list[Column]) -> Column:
 
     A double finds the quotient to within one unit, and the remainder, exact in 64 bits although both products
     wrap, says which unit it is. Numbers too large for that (3 billion units, a price of 350,000) take the slow
-    decimal road, which costs as much as all the rest of a row.
+    decimal road.
     """
     units = volume[0] * F.lit(SCALE) + volume[1]
     approximate = notional[0] * F.lit(1e16) + notional[1] * F.lit(1e8) + notional[2]
