@@ -12,6 +12,7 @@ from core.intervals import Interval
 from core.records import BAR_COLUMNS, ORDER_CENTRE_US, ORDER_SPAN
 from core.rulesets import Exclusion, Ruleset, Session
 from jobs import exact
+from jobs.ticks import condition_mask
 
 _TOUCHES = ("open_close", "high_low", "volume")
 _AMOUNTS = ("open", "high", "low", "close")
@@ -54,8 +55,7 @@ def _touching(ticks: DataFrame, ruleset: Ruleset) -> DataFrame:
     trade = F.col("kind") == "trade"
     if not ruleset.rules:
         return ticks.withColumns({_touch(name): trade for name in _TOUCHES} | {_touch("any"): trade})
-    mask = F.coalesce(F.conv("conditions", 16, -10).cast("long"), F.lit(0))
-    masked = ticks.withColumn("mask", F.when(F.col("conditions").rlike("^[0-9a-fA-F]{1,15}$"), mask).otherwise(0))
+    masked = ticks.withColumn("mask", condition_mask())
     if ruleset.session is not None:
         masked = masked.withColumn("regular", _in_session(ruleset.session))
     allowed = {name: trade & ~_excluded(ruleset, name) for name in _TOUCHES}

@@ -10,7 +10,7 @@ from core.auctions import AuctionSelector, Override
 from core.errors import InputError
 from core.records import SCALE
 from core.rulesets import Ruleset
-from jobs.ticks import CANONICAL, canonical, without_duplicates
+from jobs.ticks import CANONICAL, canonical, condition_mask, without_duplicates
 from jobs.validate import first_reason, scaled_amounts
 from producers.reading import TickFile
 from stores.lake import make_lake
@@ -122,7 +122,7 @@ def _at_effective_time(ticks: DataFrame, ruleset: Ruleset) -> DataFrame:
         ticks = ticks.withColumn("reported_us", reported).withColumn("marks", marks).withColumns(to)
     else:
         ticks = ticks.withColumn("marks", marks)
-    marked = F.lower(F.hex(_mask().bitwiseOR(F.col("marks"))))
+    marked = F.lower(F.hex(condition_mask().bitwiseOR(F.col("marks"))))
     return ticks.withColumn("conditions", F.when(F.col("marks") != 0, marked).otherwise(F.col("conditions")))
 
 
@@ -132,8 +132,8 @@ def _overrides(ticks: DataFrame, ruleset: Ruleset) -> list[tuple[str, str, int, 
     bits = selector.candidate_bits
     if not bits:
         return []
-    candidates = ticks.where(_mask().bitwiseAND(F.lit(bits)) != 0).select(
-        "symbol", "source", "venue", _mask().alias("mask"), "event_us", "seq"
+    candidates = ticks.where(condition_mask().bitwiseAND(F.lit(bits)) != 0).select(
+        "symbol", "source", "venue", condition_mask().alias("mask"), "event_us", "seq"
     )
     found = []
     for row in sorted(candidates.collect(), key=lambda row: (row.symbol, row.event_us, row.seq)):
@@ -145,11 +145,6 @@ def _overrides(ticks: DataFrame, ruleset: Ruleset) -> list[tuple[str, str, int, 
 
 def _moved(symbol: str, source: str, event_us: int, seq: int, to: Override) -> tuple[str, str, int, int, int, int, int]:
     return symbol, source, event_us, seq, to.event_us, to.seq, to.mark
-
-
-def _mask() -> Column:
-    readable = F.col("conditions").rlike("^[0-9a-fA-F]{1,15}$")
-    return F.when(readable, F.conv("conditions", 16, -10).cast("long")).otherwise(F.lit(0).cast("long"))
 
 
 def _logged(frame: DataFrame) -> DataFrame:

@@ -104,6 +104,12 @@ def identity() -> Column:
     return F.when(F.col("trade_id").isNotNull(), by_id).otherwise(by_seq)
 
 
+def condition_mask() -> Column:
+    """`core.rulesets.parse_mask` of `conditions`: 0 where it is no hexadecimal mask."""
+    readable = F.col("conditions").rlike("^[0-9a-fA-F]{1,15}$")
+    return F.when(readable, F.conv("conditions", 16, -10).cast("long")).otherwise(F.lit(0).cast("long"))
+
+
 def _any_field() -> Column:
     names = [part.split()[0] for part in _RECORD.split(",")]
     return F.coalesce(*(F.col(name).cast("string") for name in names)).isNotNull()
