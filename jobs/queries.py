@@ -85,7 +85,7 @@ def deduplicated(ticks: DataFrame) -> DataFrame:
 def _live(source: DataFrame, settings: Settings) -> DataStreamWriter:
     # One query per partition of the topic, its ticks brought together once: deduplication and aggregate then run in
     # one task without a second shuffle, and a symbol's ticks stay in order. Partitions add parallelism.
-    ticks = watermarked(accepted(parse(source, settings)), settings).repartition(1)
+    ticks = watermarked(accepted(parse(source, settings)), settings).coalesce(1)
     ticks = deduplicated(ticks)
     rows = bars(ticks, settings.bar_intervals, _ruleset(settings), settings.lateness_seconds)
     records = rows.select(F.concat_ws("|", "symbol", "interval").alias("key"), to_json(rows).alias("value"))
