@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="of realtime, microbatch, plain (default: all; whole stack: realtime)")  # fmt: skip
     parser.add_argument("--warmup", type=positive, metavar="S", help="seconds before measuring (default: 75)")
     parser.add_argument("--seconds", type=positive, metavar="S", help="seconds of measuring (default: 60)")
-    parser.add_argument("--linger-ms", type=float, default=1.0, metavar="MS",
-                        help="linger of the load generator (default: 1)")  # fmt: skip
+    parser.add_argument("--linger-ms", type=float, default=2.0, metavar="MS",
+                        help="linger of the load generator (default: 2)")  # fmt: skip
     parser.add_argument(
         "--linger", type=int, metavar="MS", help="linger of the live query's sink (default: the setting)"
     )

@@ -34,7 +34,7 @@ class Load:
 
     rate: int
     symbols: int
-    linger_ms: float = 1.0
+    linger_ms: float = 2.0
 
 
 def start_load(load: Load, settings: Settings, folder: Path, expect: Path | None = None) -> Program:

@@ -69,7 +69,6 @@ class Bench:
             self._remove(settings, name)
 
     def _remove(self, settings: Settings, name: str) -> None:
-        # The cleaner of a compacted topic would otherwise work through the next measurement.
         admin = AdminClient({"bootstrap.servers": self.kafka.url, "log_level": 0})
         for future in admin.delete_topics([settings.topic(topic) for topic in TOPIC_CONFIG]).values():
             with contextlib.suppress(Exception):

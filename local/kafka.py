@@ -38,6 +38,8 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 log.cleaner.io.max.bytes.per.second=16777216
 log.cleaner.dedupe.buffer.size=33554432
+num.network.threads=2
+num.io.threads=4
 """
 
 _LOGGING = """\

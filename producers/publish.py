@@ -19,7 +19,7 @@ from core.errors import InvalidTick, PublishError
 from core.records import Tick
 from core.validate import check
 
-LIVE_LINGER_MS = 1.0  # a tick waits at most this long for company
+LIVE_LINGER_MS = 2.0  # a tick waits at most this long for company
 BULK_LINGER_MS = 20.0  # larger batches compress better; nobody waits for a backlog
 MAX_RECORD_BYTES = 1_000_000  # what a broker accepts by default
 QUEUE_RECORDS = 200_000  # what may wait for the broker in this process; beyond it the sender waits
