@@ -1,4 +1,4 @@
-"""Bars in batch: ticks from recorded files or the lake into the stores, or into Parquet."""
+"""Bars in batch: ticks from recorded files, the lake or the table into the stores, or into Parquet."""
 
 import argparse
 import sys
@@ -16,7 +16,7 @@ from core.clock import SystemClock
 from core.errors import InputError, TickstreamError
 from core.intervals import Interval, parse_intervals
 from jobs.bars import as_final, bars
-from jobs.recorded import read_files, read_lake
+from jobs.recorded import read_files, read_lake, read_table
 from jobs.session import session
 from jobs.sinks import Sinks
 from producers.reading import find_files
@@ -25,6 +25,7 @@ _EXAMPLES = """examples:
   ./spark-submit.sh jobs/backfill.py --ticks ../shared/data/us_equity_2013 --ruleset us-equity --out /tmp/bars
   ./spark-submit.sh jobs/backfill.py --ticks day1.parquet day2.csv           into the configured stores
   ./spark-submit.sh jobs/backfill.py --lake --intervals 1m                   from the tick log in the lake
+  ./spark-submit.sh jobs/backfill.py --table --out /tmp/bars                 from the tick log in the database
 
 Into the stores, a bar that is already there stays: a backfill fills gaps, it does not amend."""
 
@@ -41,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = find_files([Path(path) for path in options.ticks or []]) if options.ticks else []
         spark = session("tickstream backfill")
         started = time.monotonic()
-        ticks = read_files(spark, files, rulesets.load(ruleset)) if files else read_lake(spark, settings)
+        if files:
+            ticks = read_files(spark, files, rulesets.load(ruleset))
+        else:
+            ticks = (read_table if options.table else read_lake)(spark, settings)
         rows = batch_bars(ticks, intervals, ruleset, SystemClock().now_us())
         count = _to_parquet(rows, options.out) if options.out else _to_stores(rows, settings)
         seconds = time.monotonic() - started
@@ -97,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--ticks", nargs="+", metavar="PATH", help="Parquet or CSV files of ticks, or folders of them")
     source.add_argument("--lake", action="store_true", help="read the tick log of the lake")
+    source.add_argument("--table", action="store_true", help="read the tick log of the database, all that it keeps")
     parser.add_argument("--out", type=Path, metavar="PATH", help="write Parquet here instead of into the stores")
     parser.add_argument("--overwrite", action="store_true", help="replace what is at --out")
     parser.add_argument("--intervals", metavar="1m,5m,15m", help="bar intervals (default: the setting)")

@@ -1,6 +1,10 @@
 """Ticks at rest, as canonical ticks: recorded files, the lake, the table."""
 
+import atexit
+import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -15,6 +19,7 @@ from jobs.validate import first_reason, scaled_amounts
 from producers.reading import TickFile
 from stores.lake import make_lake
 from stores.schema import TICK_SCHEMA
+from stores.timescale_export import export_ticks
 
 _OVERRIDE = "symbol string, source string, event_us long, seq long, to_event_us long, to_seq long, mark long"
 _EXACT_BELOW = 10_000_000.0
@@ -34,6 +39,26 @@ def read_lake(
     if not paths:
         raise InputError(f"the lake at {settings.lake_path} holds no ticks of that range")
     return without_duplicates(_between(_logged(spark.read.parquet(*paths)), start_us, end_us, symbols))
+
+
+def read_table(
+    spark: SparkSession,
+    settings: Settings,
+    start_us: int = 0,
+    end_us: int = _MAX_US,
+    symbols: Sequence[str] | None = None,
+) -> DataFrame:
+    """Canonical ticks of the table in `[start_us, end_us)` by event time, each trade once.
+
+    They pass through a file under `settings.data_path`, which executors must see; it is removed when Python ends.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="table-", dir=_made(settings.data_path))
+    atexit.register(folder.cleanup)
+    path = Path(folder.name) / "ticks.parquet"
+    dsn = settings.postgres_dsn.get_secret_value()
+    if not export_ticks(dsn, path, start_us, end_us, symbols, progress=sys.stderr.isatty()):
+        raise InputError("the table ticks holds nothing of that range")
+    return without_duplicates(_logged(spark.read.parquet(str(path.resolve()))))
 
 
 def read_files(spark: SparkSession, files: Sequence[TickFile], ruleset: Ruleset) -> DataFrame:
@@ -83,6 +108,11 @@ def _recorded_fields(frame: DataFrame, files: Sequence[TickFile]) -> DataFrame:
         F.lit(True).alias("parsed"),
         F.lit(b"recorded").alias("value"),
     )
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _micros(frame: DataFrame, name: str) -> Column:

@@ -12,7 +12,7 @@ from conf.settings import Settings
 from conf.topics import BARS_LIVE, TICKS
 from core.records import BAR_COLUMNS, BAR_PROVENANCE, Tick
 from jobs.backfill import batch_bars
-from jobs.recorded import read_lake
+from jobs.recorded import read_lake, read_table
 from stores.schema import BAR_SCHEMA
 from tests.oracles import oracle_bars
 from tests.streaming import close_all, consume, produce, run_available
@@ -106,6 +106,7 @@ def test_live_final_and_batch_equal_the_oracle(spark, settings: Settings) -> Non
     run_available("live", spark, settings)
     assert content(last_live(consume(settings, BARS_LIVE))) == expected
     run_available("archive", spark, settings)
-    batch = batch_bars(read_lake(spark, settings), settings.bar_intervals, settings.ruleset, 1).toArrow()
-    assert content(micros(batch.cast(BAR_SCHEMA))) == expected
+    for read in (read_lake, read_table):
+        batch = batch_bars(read(spark, settings), settings.bar_intervals, settings.ruleset, 1).toArrow()
+        assert content(micros(batch.cast(BAR_SCHEMA))) == expected, read.__name__
     assert len(expected) > 100

@@ -1,0 +1,65 @@
+"""The tick log of the table as a Parquet file, so that a batch job reads it like the lake."""
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psycopg
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+from psycopg import sql
+from tqdm import tqdm
+
+from stores.postgres import connect_args, to_time, translated
+from stores.schema import TICK_SCHEMA
+
+_BLOCK_BYTES = 8 << 20
+
+
+def export_ticks(
+    dsn: str, path: Path, start_us: int, end_us: int, symbols: Sequence[str] | None = None, progress: bool = False
+) -> int:
+    """Copy the ticks of `[start_us, end_us)` by event time to a new Parquet file of TICK_SCHEMA; how many there were.
+
+    Raises StoreUnavailable, and ConfigError where the database has no such table.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = sql.SQL(", ").join(map(sql.Identifier, TICK_SCHEMA.names))
+    within = sql.SQL("event_time >= {} AND event_time < {}").format(to_time(start_us), to_time(end_us))
+    if symbols is not None:
+        within += sql.SQL(" AND symbol = ANY({})").format(list(symbols))
+    statement = sql.SQL("COPY (SELECT {} FROM ticks WHERE {}) TO STDOUT (FORMAT csv)").format(columns, within)
+    count = 0
+    with translated(), psycopg.connect(**connect_args(dsn)) as connection, connection.cursor() as cursor:
+        with cursor.copy(statement) as copy, pq.ParquetWriter(path, TICK_SCHEMA) as writer:
+            for table in tqdm(_tables(map(bytes, copy)), desc="reading the table", unit="block", disable=not progress):
+                writer.write_table(table)
+                count += table.num_rows
+    return count
+
+
+def _tables(rows: Iterator[bytes]) -> Iterator[pa.Table]:
+    """CSV rows, as COPY gives them one by one, as tables of some megabytes."""
+    held, size = [], 0
+    for row in rows:
+        held.append(row)
+        size += len(row)
+        if size >= _BLOCK_BYTES:
+            yield _table(b"".join(held))
+            held, size = [], 0
+    if held:
+        yield _table(b"".join(held))
+
+
+def _table(data: bytes) -> pa.Table:
+    # COPY writes NULL as nothing and an empty text as "".
+    convert = pc.ConvertOptions(
+        column_types=TICK_SCHEMA,
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    read = pc.ReadOptions(column_names=TICK_SCHEMA.names, block_size=2 * len(data))
+    parse = pc.ParseOptions(newlines_in_values=True)
+    return pc.read_csv(io.BytesIO(data), read, parse, convert).cast(TICK_SCHEMA)
