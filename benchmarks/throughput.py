@@ -22,11 +22,14 @@ EXAMPLES = """examples:
       two million ticks of 20 symbols: about five minutes
   python -m benchmarks throughput --json t.json --ticks 5000000 --set max_ticks_per_batch=800000
       more ticks, larger batches
+  python -m benchmarks throughput --json long.json --runs parquet --ticks 20000000
+      the pace of a long backfill, of which starting Spark is a small part
   python -m benchmarks throughput --json quick.json --quick
       50,000 ticks: shows that it works; start-up is all that it measures
 
 The bars of every run are compared with those that the generator says must come out; a difference is an error."""
 
+RUNS = ("drain", "parquet", "stores")
 PARTS = ("final", "archive", "lake")
 POLL_SECONDS = 0.5
 _BACKFILL = re.compile(r"backfill: ([\d,]+) bars of ([\d,]+) ticks \(([\d,]+) ticks/s\) in ([\d.]+) s")
@@ -35,11 +38,20 @@ _BACKFILL = re.compile(r"backfill: ([\d,]+) bars of ([\d,]+) ticks \(([\d,]+) ti
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m benchmarks throughput`."""
     parser.add_argument("--ticks", type=count, metavar="N", help="size of the backlog (default: 2000000)")
+    parser.add_argument("--runs", type=_runs, default=RUNS, metavar="R,…",
+                        help="of drain, parquet (backfill to Parquet), stores (backfill to them; default: all)")  # fmt: skip
     parser.add_argument("--symbols", type=count, default=20, metavar="N", help="how many symbols (default: 20)")
     parser.add_argument("--history-rate", type=count, default=2000, metavar="N",
                         help="ticks per second of event time: fewer make more bars (default: 2000)")  # fmt: skip
     parser.add_argument("--timeout", type=positive, default=1800.0, metavar="S", help="for each job (default: 1800)")
     parser.add_argument("--quick", action="store_true", help="50,000 ticks")
+
+
+def _runs(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if not set(names) <= set(RUNS):
+        raise argparse.ArgumentTypeError(f"choose from {', '.join(RUNS)}")
+    return names
 
 
 def overrides(_: argparse.Namespace) -> dict[str, str]:
@@ -59,17 +71,22 @@ def run(options: argparse.Namespace, bench: Bench) -> Result:
     with bench.system() as settings:
         _fill(backlog, settings, expected_path)
         expected = of_parquet(expected_path)
-        _drain(result, options, bench, settings)
-        _check(result, "drain", expected, of_database(settings))
-        _check_ticks(result, backlog.ticks, settings)
+        if "drain" in options.runs:
+            _drain(result, options, bench, settings)
+            _check(result, "drain", expected, of_database(settings))
+            _check_ticks(result, backlog.ticks, settings)
+    if {"parquet", "stores"}.isdisjoint(options.runs):
+        return result
     say("writing the same ticks to Parquet")
     backlog.write_parquet(recorded)
     with bench.system() as settings:
-        out = settings.data_path / "bars"
-        _backfill(result, "backfill to Parquet", options, bench, settings, recorded, "--out", str(out))
-        _check(result, "backfill to Parquet", expected, of_parquet(out))
-        _backfill(result, "backfill to stores", options, bench, settings, recorded)
-        _check(result, "backfill to stores", expected, of_database(settings))
+        if "parquet" in options.runs:
+            out = settings.data_path / "bars"
+            _backfill(result, "backfill to Parquet", options, bench, settings, recorded, "--out", str(out))
+            _check(result, "backfill to Parquet", expected, of_parquet(out))
+        if "stores" in options.runs:
+            _backfill(result, "backfill to stores", options, bench, settings, recorded)
+            _check(result, "backfill to stores", expected, of_database(settings))
     return result
 
 

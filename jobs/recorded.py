@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -21,7 +22,10 @@ from stores.lake import make_lake
 from stores.schema import TICK_SCHEMA
 from stores.timescale_export import export_ticks
 
-_OVERRIDE = "symbol string, source string, event_us long, seq long, to_event_us long, to_seq long, mark long"
+_OVERRIDE = pa.schema(
+    [("symbol", pa.string()), ("source", pa.string())]
+    + [(name, pa.int64()) for name in ("event_us", "seq", "to_event_us", "to_seq", "mark")]
+)
 _EXACT_BELOW = 10_000_000.0
 _OFF_BY = 0.2
 _MAX_US = 253_402_300_800_000_000
@@ -144,7 +148,9 @@ def _at_effective_time(ticks: DataFrame, ruleset: Ruleset) -> DataFrame:
     marks = F.when(F.col("suspicious"), F.lit(ruleset.suspicious)).otherwise(F.lit(0)).cast("long")
     overrides = _overrides(ticks, ruleset)
     if overrides:
-        moved = F.broadcast(ticks.sparkSession.createDataFrame(overrides, _OVERRIDE))
+        # From Arrow: a list would start a Python worker a slot, seconds for a few hundred rows.
+        table = pa.table(list(zip(*overrides, strict=True)), schema=_OVERRIDE)
+        moved = F.broadcast(ticks.sparkSession.createDataFrame(table))
         ticks = ticks.join(moved, ["symbol", "source", "event_us", "seq"], "left")
         marks = marks.bitwiseOR(F.coalesce("mark", F.lit(0)))
         to = {"event_us": F.coalesce("to_event_us", "event_us"), "seq": F.coalesce("to_seq", "seq")}

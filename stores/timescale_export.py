@@ -31,11 +31,16 @@ def export_ticks(
         within += sql.SQL(" AND symbol = ANY({})").format(list(symbols))
     statement = sql.SQL("COPY (SELECT {} FROM ticks WHERE {}) TO STDOUT (FORMAT csv)").format(columns, within)
     count = 0
-    with translated(), psycopg.connect(**connect_args(dsn)) as connection, connection.cursor() as cursor:
-        with cursor.copy(statement) as copy, pq.ParquetWriter(path, TICK_SCHEMA) as writer:
-            for table in tqdm(_tables(map(bytes, copy)), desc="reading the table", unit="block", disable=not progress):
-                writer.write_table(table)
-                count += table.num_rows
+    with (
+        translated(),
+        psycopg.connect(**connect_args(dsn)) as connection,
+        connection.cursor() as cursor,
+        cursor.copy(statement) as copy,
+        pq.ParquetWriter(path, TICK_SCHEMA) as writer,
+    ):
+        for table in tqdm(_tables(map(bytes, copy)), desc="reading the table", unit="block", disable=not progress):
+            writer.write_table(table)
+            count += table.num_rows
     return count
 
 

@@ -1,10 +1,13 @@
 """The bar rules compiled to Spark give what `core.bars.fold_bars` gives, at the limits of every number and rule."""
 
+import json
 import random
 from collections.abc import Sequence
 
 import msgspec
 import pytest
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from conf.settings import Settings
 from core import rulesets
@@ -12,7 +15,7 @@ from core.bars import fold_bars
 from core.intervals import INTERVALS
 from core.records import SEQ_LIMIT, Tick
 from core.validate import check
-from jobs.bars import as_final, bars
+from jobs.bars import as_final, bars, to_json
 from jobs.ticks import accepted, parse, without_duplicates
 from stores.schema import BAR_SCHEMA, bars_table
 from tests.factories import tick
@@ -25,6 +28,7 @@ PRICES = ["0.00000001", "9999999999.99999999", "1", "999999.99999999", "0.1", "1
 SIZES = ["0", "0.00000001", "999.99999999", "1", "100", "1000.5", "0.3"]
 IDS = [
     *(None, "0", "00", "007", "-1", "9" * 18, "9" * 19, "1" * 23, "x" * 23, "x" * 24, "T 1/~", 'a\\b"c', " lead", "+5"),
+    *("trail ", " 5", "5 ", "1e3", str(2**63 - 1), str(2**63), "  "),
     *("123e4567-e89b-12d3-a456-426614174000", "123E4567-E89B-12D3-A456-426614174000", "f" * 32, "1.5", "0x1F"),
 ]
 # Every bit of the ruleset's table, alone and together, unreadable and missing.
@@ -59,10 +63,14 @@ def _extreme(rng: random.Random, n: int) -> Tick:
 
 
 def by_spark(spark, ticks: Sequence[Tick], ruleset: rulesets.Ruleset) -> list[dict]:
+    made = rows_by_spark(spark, ticks, ruleset)
+    return sorted(as_final(made, 7).toArrow().cast(BAR_SCHEMA).to_pylist(), key=_key)
+
+
+def rows_by_spark(spark, ticks: Sequence[Tick], ruleset: rulesets.Ruleset) -> DataFrame:
     values = [(n % 3, msgspec.json.encode(tick)) for n, tick in enumerate(ticks)]
     records = kafka_records(spark, values, OPEN_US * 2)
-    made = bars(without_duplicates(accepted(parse(records, Settings()))), tuple(INTERVALS.values()), ruleset)
-    return sorted(as_final(made, 7).toArrow().cast(BAR_SCHEMA).to_pylist(), key=_key)
+    return bars(without_duplicates(accepted(parse(records, Settings()))), tuple(INTERVALS.values()), ruleset)
 
 
 def by_core(ticks: Sequence[Tick], ruleset: rulesets.Ruleset) -> list[dict]:
@@ -94,6 +102,17 @@ def test_ids_come_back_as_they_were(spark) -> None:
     ruleset = rulesets.load("all")
     rows = by_spark(spark, ticks, ruleset)
     assert [row["first_trade_id"] for row in rows] == [row["first_trade_id"] for row in by_core(ticks, ruleset)]
+
+
+def test_json_of_a_row_reads_back_as_the_row(spark) -> None:
+    named = [tick(symbol=f"S{n}", trade_id=name, event_us=OPEN_US) for n, name in enumerate(IDS)]
+    odd = [tick(symbol=symbol, event_us=OPEN_US) for symbol in ('a\\b"c', '"', "\\\\")]
+    sweep = tick(symbol="LONE", event_us=OPEN_US, conditions="20", venue="N")
+    rows = rows_by_spark(spark, [*named, *odd, sweep], rulesets.load("us-equity"))
+    written = [json.loads(row.value) for row in rows.select(to_json(rows).alias("value")).collect()]
+    whole = rows.withColumns({name: F.unix_micros(name) for name in ("start", "end")}).collect()
+    assert sorted(written, key=_key) == sorted((row.asDict() for row in whole), key=_key)
+    assert {'a\\b"c', '"', "\\\\", "LONE"} < {row["symbol"] for row in written}
 
 
 def test_sums_of_a_full_bar_are_exact(spark) -> None:
