@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m benchmarks throughput`."""
     parser.add_argument("--ticks", type=count, metavar="N", help="size of the backlog (default: 2000000)")
     parser.add_argument("--runs", type=_runs, default=RUNS, metavar="R,…",
-                        help="of drain, parquet (backfill to Parquet), stores (backfill to them; default: all)")  # fmt: skip
+                        help="of drain, parquet (backfill to Parquet) and stores (default: all)")  # fmt: skip
     parser.add_argument("--symbols", type=count, default=20, metavar="N", help="how many symbols (default: 20)")
     parser.add_argument("--history-rate", type=count, default=2000, metavar="N",
                         help="ticks per second of event time: fewer make more bars (default: 2000)")  # fmt: skip

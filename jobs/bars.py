@@ -4,7 +4,6 @@ Real-time mode, micro-batch and batch call `bars()` on canonical ticks; what dif
 source, the output mode and the sink.
 """
 
-import itertools
 from collections.abc import Iterator
 
 from pyspark.sql import Column, DataFrame
@@ -77,8 +76,17 @@ def _json_value(name: str, kind: str) -> list[str | Column]:
 
 def _merged(parts: list[str | Column]) -> Iterator[Column]:
     """Neighbouring literals as one."""
-    for literal, run in itertools.groupby(parts, lambda part: isinstance(part, str)):
-        yield from [F.lit("".join(map(str, run)))] if literal else run  # type: ignore[misc]
+    literal = ""
+    for part in parts:
+        if isinstance(part, str):
+            literal += part
+            continue
+        if literal:
+            yield F.lit(literal)
+        yield part
+        literal = ""
+    if literal:
+        yield F.lit(literal)
 
 
 def _escaped(text: Column) -> Column:

@@ -1,7 +1,6 @@
 """Ticks at rest, as canonical ticks: recorded files, the lake, the table."""
 
 import atexit
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from tqdm import tqdm
 
 from conf.settings import Settings
 from core.auctions import AuctionSelector, Override
@@ -60,7 +60,9 @@ def read_table(
     atexit.register(folder.cleanup)
     path = Path(folder.name) / "ticks.parquet"
     dsn = settings.postgres_dsn.get_secret_value()
-    if not export_ticks(dsn, path, start_us, end_us, symbols, progress=sys.stderr.isatty()):
+    with tqdm(desc="reading the table", unit=" ticks", unit_scale=True, disable=None) as bar:
+        count = export_ticks(dsn, path, start_us, end_us, symbols, bar.update)
+    if count == 0:
         raise InputError("the table ticks holds nothing of that range")
     return without_duplicates(_logged(spark.read.parquet(str(path.resolve()))))
 

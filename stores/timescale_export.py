@@ -1,7 +1,7 @@
 """The tick log of the table as a Parquet file, so that a batch job reads it like the lake."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from psycopg import sql
-from tqdm import tqdm
 
 from stores.postgres import connect_args, to_time, translated
 from stores.schema import TICK_SCHEMA
@@ -18,10 +17,16 @@ _BLOCK_BYTES = 8 << 20
 
 
 def export_ticks(
-    dsn: str, path: Path, start_us: int, end_us: int, symbols: Sequence[str] | None = None, progress: bool = False
+    dsn: str,
+    path: Path,
+    start_us: int,
+    end_us: int,
+    symbols: Sequence[str] | None = None,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> int:
     """Copy the ticks of `[start_us, end_us)` by event time to a new Parquet file of TICK_SCHEMA; how many there were.
 
+    `progress` is told of each block how many rows it had.
     Raises StoreUnavailable, and ConfigError where the database has no such table.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,15 +43,17 @@ def export_ticks(
         cursor.copy(statement) as copy,
         pq.ParquetWriter(path, TICK_SCHEMA) as writer,
     ):
-        for table in tqdm(_tables(map(bytes, copy)), desc="reading the table", unit="block", disable=not progress):
+        for table in _tables(map(bytes, copy)):
             writer.write_table(table)
+            progress(table.num_rows)
             count += table.num_rows
     return count
 
 
 def _tables(rows: Iterator[bytes]) -> Iterator[pa.Table]:
     """CSV rows, as COPY gives them one by one, as tables of some megabytes."""
-    held, size = [], 0
+    held: list[bytes] = []
+    size = 0
     for row in rows:
         held.append(row)
         size += len(row)

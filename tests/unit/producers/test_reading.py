@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from core.errors import InputError
-from producers.reading import find_files, read_days
+from producers.reading import find_files, read_days, suggested_ruleset
 
 COLUMNS = ["symbol", "event_time", "seq", "price", "size"]
 
@@ -101,3 +101,24 @@ def test_find_files_two_files_of_one_name_raise(tmp_path: Path) -> None:
     write(tmp_path / "y/a.csv", ticks("2024-03-05"))
     with pytest.raises(InputError, match="share a name"):
         find_files([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("conditions", "venue", "ruleset"),
+    [
+        (["0", "1", "20000000"], "N", "us-equity"),
+        (["0", "1", None], "N", "us-equity"),
+        (["0", None, None], "N", "all"),
+        (["@", "F", "T"], "N", "all"),
+        (["0", "1", "20000000"], "XNYS", "all"),
+        (None, "N", "all"),
+    ],
+)
+def test_suggested_ruleset_knows_the_tape_by_masks_and_letters(tmp_path: Path, conditions, venue, ruleset) -> None:
+    frame = ticks(*["2024-03-04 12:00:00"] * 3).assign(exchange=venue)
+    if conditions is not None:
+        frame["conditions"] = conditions
+    write(tmp_path / "day.parquet", frame)
+    assert suggested_ruleset(find_files([tmp_path])) == ruleset
+    write(tmp_path / "other.parquet", ticks("2024-03-05 12:00:00"))
+    assert suggested_ruleset(find_files([tmp_path])) == "all"
