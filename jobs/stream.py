@@ -66,6 +66,9 @@ def run(settings: Settings, queries: Sequence[str], available_now: bool = False,
         ]
         _log.info("started", queries=list(queries), kafka=settings.kafka_bootstrap, ruleset=settings.ruleset)
         failure = _watch(running, stopping)
+        if failure is None:
+            # Spark reports each task that a stop interrupts as an error, with its stack.
+            spark.sparkContext.setLogLevel("OFF")
         for query in running:
             query.stop()
     finally:

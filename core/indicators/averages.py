@@ -1,0 +1,123 @@
+"""Moving averages of the close, and MACD, which is made of them."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from core.errors import InputError
+from core.indicators.base import Array, Bars, Indicator, Outputs, blocks, columns, keep, period
+from core.indicators.smoothing import ExponentialMean
+from core.indicators.window import Window, Windowed, later, mean, over_usable
+
+
+@dataclass(frozen=True)
+class Sma(Windowed):
+    """Simple moving average: the mean of the last N closes."""
+
+    name: ClassVar[str] = "sma"
+    inputs: ClassVar[tuple[str, ...]] = ("close",)
+    outputs: ClassVar[tuple[str, ...]] = ("sma",)
+    length: int = period(20)
+
+    @property
+    def ready_after(self) -> int:
+        return self.length
+
+    def formula(self, *windows: Window) -> Outputs:
+        return {"sma": mean(windows[0])}
+
+
+@dataclass(frozen=True)
+class Ema(Indicator):
+    """Exponential moving average: ema += (close - ema) * 2 / (N + 1), from the mean of the first N closes (TA-Lib)."""
+
+    name: ClassVar[str] = "ema"
+    inputs: ClassVar[tuple[str, ...]] = ("close",)
+    outputs: ClassVar[tuple[str, ...]] = ("ema",)
+    length: int = period(20)
+
+    @property
+    def width(self) -> int:
+        return 1 + ExponentialMean.width
+
+    @property
+    def ready_after(self) -> int:
+        return self.length
+
+    @property
+    def stable_after(self) -> int:
+        """N + m with ((N - 1) / (N + 1))^m < 1e-9."""
+        return self.length + ExponentialMean(self.length).fades_after
+
+    def advance(self, state: Array, bars: Bars) -> Array:
+        return columns(state[:, 0] + 1, ExponentialMean(self.length).feed(state[:, 1:], bars.close))
+
+    def read(self, state: Array) -> Outputs:
+        return {"ema": ExponentialMean(self.length).read(state[:, 1:])}
+
+    def scan(self, bars: Bars) -> Outputs:
+        return over_usable(self, bars, lambda dense: {"ema": ExponentialMean(self.length).scan(dense.close)})
+
+
+@dataclass(frozen=True)
+class Macd(Indicator):
+    """MACD: EMA(fast) - EMA(slow); signal = EMA(signal) of that; hist = macd - signal (G. Appel).
+
+    Seeds as TA-Lib's: both averages give their first value at bar `slow`, the fast one from the mean of its last
+    `fast` closes up to there; the signal from the mean of the first `signal` differences. No output before the signal.
+    """
+
+    name: ClassVar[str] = "macd"
+    inputs: ClassVar[tuple[str, ...]] = ("close",)
+    outputs: ClassVar[tuple[str, ...]] = ("macd", "signal", "hist")
+    fast: int = period(12)
+    slow: int = period(26, low=2)
+    signal: int = period(9)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fast >= self.slow:
+            raise InputError(f"macd: fast must be below slow, not {self.fast} and {self.slow}")
+
+    @property
+    def width(self) -> int:
+        return 1 + 3 * ExponentialMean.width
+
+    @property
+    def ready_after(self) -> int:
+        return self.slow + self.signal - 1
+
+    @property
+    def stable_after(self) -> int:
+        """`ready_after` + the m of the slow average + the m of the signal, which smooths what is left of the first."""
+        return self.ready_after + ExponentialMean(self.slow).fades_after + ExponentialMean(self.signal).fades_after
+
+    def advance(self, state: Array, bars: Bars) -> Array:
+        count = state[:, 0] + 1
+        fast, slow, signal = self._parts(state)
+        fast = keep(count > self.slow - self.fast, ExponentialMean(self.fast).feed(fast, bars.close), fast)
+        slow = ExponentialMean(self.slow).feed(slow, bars.close)
+        signal = keep(count >= self.slow, ExponentialMean(self.signal).feed(signal, self._line(fast, slow)), signal)
+        return columns(count, fast, slow, signal)
+
+    def read(self, state: Array) -> Outputs:
+        fast, slow, signal = self._parts(state)
+        line, smoothed = self._line(fast, slow), ExponentialMean(self.signal).read(signal)
+        return {"macd": line, "signal": smoothed, "hist": line - smoothed}
+
+    def scan(self, bars: Bars) -> Outputs:
+        return over_usable(self, bars, self._scanned)
+
+    def _scanned(self, bars: Bars) -> Outputs:
+        fast = ExponentialMean(self.fast).scan(bars.close[self.slow - self.fast :])[self.fast - 1 :]
+        line = fast - ExponentialMean(self.slow).scan(bars.close)[self.slow - 1 :]
+        smoothed = ExponentialMean(self.signal).scan(line)
+        values = {"macd": line, "signal": smoothed, "hist": line - smoothed}
+        return {output: later(found, bars.close) for output, found in values.items()}
+
+    def _line(self, fast: Array, slow: Array) -> Array:
+        return np.subtract(ExponentialMean(self.fast).read(fast), ExponentialMean(self.slow).read(slow))
+
+    def _parts(self, state: Array) -> list[Array]:
+        return blocks(state, [ExponentialMean.width] * 3)

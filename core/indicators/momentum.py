@@ -1,0 +1,160 @@
+"""Momentum, rate of change, RSI and the stochastic oscillator."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from core.indicators.base import Array, Bars, Indicator, Outputs, blocks, columns, divide, keep, period
+from core.indicators.smoothing import WilderMean
+from core.indicators.window import Window, Windowed, later, mean, over_usable, push, rolling, unroll
+
+
+@dataclass(frozen=True)
+class Mom(Windowed):
+    """Momentum: close - close N bars ago."""
+
+    name: ClassVar[str] = "mom"
+    inputs: ClassVar[tuple[str, ...]] = ("close",)
+    outputs: ClassVar[tuple[str, ...]] = ("mom",)
+    length: int = period(10)
+
+    @property
+    def ready_after(self) -> int:
+        return self.length + 1
+
+    def formula(self, *windows: Window) -> Outputs:
+        return {"mom": windows[0][-1] - windows[0][0]}
+
+
+@dataclass(frozen=True)
+class Roc(Windowed):
+    """Rate of change in percent: (close / close N bars ago - 1) * 100; 0 where the old close is 0 (TA-Lib)."""
+
+    name: ClassVar[str] = "roc"
+    inputs: ClassVar[tuple[str, ...]] = ("close",)
+    outputs: ClassVar[tuple[str, ...]] = ("roc",)
+    length: int = period(10)
+
+    @property
+    def ready_after(self) -> int:
+        return self.length + 1
+
+    def formula(self, *windows: Window) -> Outputs:
+        return {"roc": (divide(windows[0][-1], windows[0][0], otherwise=1) - 1) * 100}
+
+
+@dataclass(frozen=True)
+class Rsi(Indicator):
+    """Relative strength index: 100 * gain / (gain + loss), Wilder's means of the rises and of the falls of the close.
+
+    Seeded by the plain means of the first N changes. 0 where nothing ever moved, as TA-Lib; TA-Lib takes
+    gain + loss below 1e-14 for nothing, here only 0 is.
+    State: counter, last close, mean rise, mean fall. J. W. Wilder, New Concepts in Technical Trading Systems, 1978.
+    """
+
+    name: ClassVar[str] = "rsi"
+    inputs: ClassVar[tuple[str, ...]] = ("close",)
+    outputs: ClassVar[tuple[str, ...]] = ("rsi",)
+    length: int = period(14)
+
+    @property
+    def width(self) -> int:
+        return 2 + 2 * WilderMean.width
+
+    @property
+    def ready_after(self) -> int:
+        return self.length + 1
+
+    @property
+    def stable_after(self) -> int:
+        """N + 1 + m with ((N - 1) / N)^m < 1e-9: 295 bars for N = 14."""
+        return self.ready_after + WilderMean(self.length).fades_after
+
+    def advance(self, state: Array, bars: Bars) -> Array:
+        part = WilderMean(self.length)
+        last, gain, loss = blocks(state, [1, part.width, part.width])
+        change = bars.close - last[:, 0]
+        started = state[:, 0] > 0
+        gain = keep(started, part.feed(gain, np.maximum(change, 0)), gain)
+        loss = keep(started, part.feed(loss, np.maximum(-change, 0)), loss)
+        return columns(state[:, 0] + 1, bars.close, gain, loss)
+
+    def read(self, state: Array) -> Outputs:
+        part = WilderMean(self.length)
+        _, gain, loss = blocks(state, [1, part.width, part.width])
+        return {"rsi": _index(part.read(gain), part.read(loss))}
+
+    def scan(self, bars: Bars) -> Outputs:
+        return over_usable(self, bars, self._scanned)
+
+    def _scanned(self, bars: Bars) -> Outputs:
+        part, change = WilderMean(self.length), np.diff(bars.close, axis=0)
+        rise, fall = part.scan(np.maximum(change, 0)), part.scan(np.maximum(-change, 0))
+        return {"rsi": later(_index(rise, fall), bars.close)}
+
+
+def _index(rise: Array, fall: Array) -> Array:
+    return 100 * divide(rise, rise + fall, otherwise=0)
+
+
+@dataclass(frozen=True)
+class Stoch(Indicator):
+    """Stochastic oscillator (G. Lane): raw = 100 * (close - L) / (H - L) over the lowest low and highest high of
+    `raw` bars; k = mean of `smooth` raws; d = mean of `signal` ks. TA-Lib's STOCH with simple means.
+
+    raw is 0 where H = L, as TA-Lib. No output before d.
+    State: counter, then the windows of highs, lows, raws and ks.
+    """
+
+    name: ClassVar[str] = "stoch"
+    inputs: ClassVar[tuple[str, ...]] = ("high", "low", "close")
+    outputs: ClassVar[tuple[str, ...]] = ("k", "d")
+    raw: int = period(14)
+    smooth: int = period(3)
+    signal: int = period(3)
+
+    @property
+    def width(self) -> int:
+        return 1 + 2 * self.raw + self.smooth + self.signal
+
+    @property
+    def ready_after(self) -> int:
+        return self.raw + self.smooth + self.signal - 2
+
+    def initial(self, keys: int) -> Array:
+        return columns(np.zeros(keys), np.full((keys, self.width - 1), np.nan))
+
+    def advance(self, state: Array, bars: Bars) -> Array:
+        highs, lows, raws, ks = self._rings(state)
+        highs, lows = push(highs, bars.high), push(lows, bars.low)
+        raws = push(raws, _position(unroll(highs), unroll(lows), bars.close))
+        ks = push(ks, mean(unroll(raws)))
+        return columns(state[:, 0] + 1, highs, lows, raws, ks)
+
+    def read(self, state: Array) -> Outputs:
+        *_, ks = self._rings(state)
+        return {"k": ks[:, -1], "d": mean(unroll(ks))}
+
+    def scan(self, bars: Bars) -> Outputs:
+        return over_usable(self, bars, self._rolled)
+
+    def _rolled(self, bars: Bars) -> Outputs:
+        raw = rolling(_raw, self.raw, ("raw",), bars.high, bars.low, bars.close)["raw"]
+        k = rolling(lambda window: {"k": mean(window)}, self.smooth, ("k",), raw)
+        return k | rolling(lambda window: {"d": mean(window)}, self.signal, ("d",), k["k"])
+
+    def _rings(self, state: Array) -> list[Array]:
+        return blocks(state, [self.raw, self.raw, self.smooth, self.signal])
+
+
+def _raw(highs: Window, lows: Window, closes: Window) -> Outputs:
+    return {"raw": _position(highs, lows, closes[-1])}
+
+
+def _position(highs: Window, lows: Window, close: Array) -> Array:
+    """Where the close stands between the extremes, in percent."""
+    highest, lowest = highs[0], lows[0]
+    for high, low in zip(highs[1:], lows[1:], strict=True):
+        highest, lowest = np.maximum(highest, high), np.minimum(lowest, low)
+    return divide(close - lowest, (highest - lowest) / 100, otherwise=0)
