@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from api import errors
 from api.params import Services
-from api.routes import bars, health, latest, symbols, ticks
+from api.routes import bars, health, indicators, latest, symbols, ticks
 from conf.settings import Settings
 from core.clock import Clock, SystemClock
 from stores.redis import RedisReader
@@ -45,6 +45,6 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     app = FastAPI(title="tickstream", version=VERSION, description=ABOUT, lifespan=lifespan)
     app.state.services = services
     errors.install(app)
-    for resource in (health, symbols, latest, ticks, bars):
+    for resource in (health, symbols, latest, ticks, bars, indicators):
         app.include_router(resource.router)
     return app

@@ -71,6 +71,32 @@ class BarsAnswer(Answer):
     bars: list[BarModel]
 
 
+class IndicatorRow(Answer):
+    """The values at one bar, by column; null until ready."""
+
+    start: Time
+    end: Time
+    is_final: bool
+    rev: int
+    ready: bool = Field(description="every indicator asked for has a value's worth of bars behind it")
+    stable: bool = Field(description="and so many that what came before them weighs less than 1e-9")
+    values: dict[str, float | None]
+
+
+class IndicatorsAnswer(Answer):
+    """Indicators of one symbol's bars, with the request as it was understood."""
+
+    symbol: str
+    interval: str
+    start: Time | None
+    end: Time | None
+    order: Literal["asc", "desc"]
+    indicators: list[str] = Field(description="with all parameters")
+    tail: Literal["ok", "unavailable"] = Field(description="`unavailable`: bars still forming could not be read")
+    truncated: bool = Field(description="the range holds more than `limit` bars")
+    rows: list[IndicatorRow]
+
+
 class TickModel(Answer):
     """One accepted tick; `event_at` places it in its bar, `reported_at` is the venue's stamp where they differ."""
 

@@ -23,6 +23,8 @@ from api.render import Numeric
 from api.times import EXAMPLE, MAX_TIME_US, parse_time
 from conf.settings import Settings
 from core.clock import Clock
+from core.errors import InputError
+from core.indicators import Indicator, parse_all
 from core.intervals import INTERVALS, Interval
 from core.validate import SYMBOL_PATTERN
 from stores.redis import RedisReader
@@ -57,12 +59,17 @@ def _live(request: Request) -> RedisReader:
     return _services(request).live
 
 
+def _settings(request: Request) -> Settings:
+    return _services(request).settings
+
+
 def _clock(request: Request) -> Clock:
     return _services(request).clock
 
 
 History = Annotated[TimescaleReader, Depends(_history)]
 Live = Annotated[RedisReader, Depends(_live)]
+Configured = Annotated[Settings, Depends(_settings)]
 Now = Annotated[Clock, Depends(_clock)]
 
 
@@ -100,11 +107,13 @@ class NumericQuery(BaseModel):
     )
 
 
-class RangeQuery(NumericQuery):
+class TimeRange(BaseModel):
     """A half-open range `[start, end)`.
 
     The limit keeps the newest rows when `start` is missing or the order is `desc`, the oldest ones otherwise.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     start: Time | None = Field(None, description="first moment, RFC 3339 or epoch milliseconds; missing: open")
     end: Time | None = Field(None, description="moment after the last, RFC 3339 or epoch milliseconds; missing: open")
@@ -133,6 +142,10 @@ class RangeQuery(NumericQuery):
         return self.start is None or self.order == "desc"
 
 
+class RangeQuery(TimeRange, NumericQuery):
+    """A range, and how numbers are written."""
+
+
 class BarsQuery(RangeQuery):
     """Which bars, and what to say where there is none."""
 
@@ -144,6 +157,58 @@ class BarsQuery(RangeQuery):
         return INTERVALS[self.interval]
 
 
+class IndicatorChoice(BaseModel):
+    """Which indicators of which bars."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    interval: IntervalName = Field("1m", description="length of the bars")
+    type: str | None = Field(
+        None,
+        description="an indicator with its parameters, `macd:12,26,9`, or its name alone; several are separated by `;`;"
+        " missing: the configured set",
+        examples=["rsi", "rsi:14", "sma:20;sma:50"],
+    )
+    period: int | None = Field(None, description="the first parameter of a `type` without parameters")
+
+    @field_validator("type")
+    @classmethod
+    def _known_type(cls, text: str | None) -> str | None:
+        if text is not None and not _indicators(text):
+            raise ValueError("names no indicator")
+        return text
+
+    @field_validator("period")
+    @classmethod
+    def _fits_type(cls, period: int | None, info: ValidationInfo) -> int | None:
+        text = info.data.get("type")
+        if period is None or "type" not in info.data:
+            return period
+        if text is None or ":" in text or ";" in text:
+            raise ValueError("period goes with one type that has no parameters of its own, such as type=rsi")
+        _indicators(f"{text}:{period}")
+        return period
+
+    def indicators(self, configured: str) -> tuple[Indicator, ...]:
+        """Those asked for, else the configured ones."""
+        if self.type is None:
+            return parse_all(configured)
+        return parse_all(self.type if self.period is None else f"{self.type}:{self.period}")
+
+
+class IndicatorsQuery(TimeRange, IndicatorChoice):
+    """A range of bars, and indicators."""
+
+
+def _indicators(text: str) -> tuple[Indicator, ...]:
+    try:
+        return parse_all(text)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
 NumericParams = Annotated[NumericQuery, Query()]
 TicksParams = Annotated[RangeQuery, Query()]
 BarsParams = Annotated[BarsQuery, Query()]
+IndicatorParams = Annotated[IndicatorChoice, Query()]
+IndicatorsParams = Annotated[IndicatorsQuery, Query()]

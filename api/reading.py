@@ -27,7 +27,7 @@ async def read_bars(
     limit = query.limit + 1
     stored, tail = await asyncio.gather(
         history.bars(symbol, query.interval, query.start_us, query.end_us, limit, newest_first=query.newest),
-        _tail(live, symbol, query.interval),
+        read_tail(live, symbol, query.interval),
     )
     window = Window(query.start_us, query.end_us, limit, query.newest)
     bars = join(stored, tail or (), window.start, window.end)
@@ -79,7 +79,8 @@ async def live_symbols(live: RedisReader) -> set[str] | None:
         return None
 
 
-async def _tail(live: RedisReader, symbol: str, interval: str) -> list[dict[str, Any]] | None:
+async def read_tail(live: RedisReader, symbol: str, interval: str) -> list[dict[str, Any]] | None:
+    """The newest bars that Redis holds; None when it does not answer."""
     try:
         return await live.tail(symbol, interval)
     except StoreUnavailable:

@@ -14,7 +14,7 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from core.errors import ConfigError
+from core.errors import ConfigError, InputError
 from core.intervals import Interval, parse_intervals
 
 PREFIX = "TICKSTREAM_"
@@ -50,6 +50,14 @@ class Settings(BaseModel):
     data_path: Path = Field(Path("data"), description="folder of checkpoints, the lake and the local servers")
     intervals: str = Field("1m,5m,15m", description="bar intervals to compute")
     ruleset: str = Field("all", description="which trades count: a name of core/rulesets")
+    indicators: str = Field(
+        "sma:5 sma:20 sma:50 sma:200 ema:12 ema:20 ema:26 rsi:14 macd:12,26,9 bbands:20,2 vwap mom:10 roc:10 atr:14 obv"
+        " stoch:14,3,3 rvol:20 zscore:20",
+        description="the indicators that the API shows unless asked for others",
+    )
+    calendar: str = Field(
+        "24/7", description="sessions of VWAP: 24/7, or a calendar of exchange_calendars such as XNYS"
+    )
     lateness_seconds: float = Field(10, gt=0, description="watermark delay: how long a bar waits for late ticks")
     future_tolerance_seconds: float = Field(5, ge=0, description="how far a tick may be ahead of the broker's clock")
     symbols: str = Field("", description="comma-separated symbol master; empty = any symbol is accepted")
@@ -72,6 +80,30 @@ class Settings(BaseModel):
 
     api_host: str = Field("127.0.0.1", description="address the API listens on")
     api_port: int = Field(8000, ge=0, le=65535, description="port the API listens on")
+
+    @field_validator("indicators")
+    @classmethod
+    def _known_indicators(cls, value: str) -> str:
+        from core.indicators import parse_all  # brings pandas, which few processes need
+
+        try:
+            parse_all(value)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("calendar")
+    @classmethod
+    def _known_calendar(cls, value: str) -> str:
+        import numpy as np
+
+        from core.sessions import session_ids
+
+        try:
+            session_ids(np.zeros(0, np.int64), value)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return value
 
     @field_validator("intervals")
     @classmethod

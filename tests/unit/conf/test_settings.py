@@ -75,3 +75,23 @@ def test_settings_symbol_master_and_topics() -> None:
 def test_settings_unknown_interval_is_refused() -> None:
     with pytest.raises(ConfigError, match="7m"):
         load_settings({"TICKSTREAM_INTERVALS": "7m"}, env_file=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("TICKSTREAM_INDICATORS", "sma:5 rsj:14", "sma:5 rsi"),
+        ("TICKSTREAM_CALENDAR", "WALLST", "XNYS"),
+        ("TICKSTREAM_INTERVALS", "1m,2m", "5m"),
+    ],
+)
+def test_load_names_that_do_not_exist_are_refused(name: str, wrong: str, right: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        load_settings({name: wrong}, env_file=None)
+    assert load_settings({name: right}, env_file=None) != Settings()
+    assert load_settings({}, env_file=None) == Settings()
+
+
+def test_default_indicators_and_calendar_are_valid() -> None:
+    made = Settings()
+    assert Settings(indicators=made.indicators, calendar=made.calendar) == made
