@@ -108,7 +108,10 @@ class Settings(BaseModel):
     @field_validator("intervals")
     @classmethod
     def _known_intervals(cls, value: str) -> str:
-        parse_intervals(value)
+        try:
+            parse_intervals(value)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
         return value
 
     @property
