@@ -139,7 +139,7 @@ class Relay:
         return good
 
     def _write(self, consumer: Consumer, rows: list[LiveRow]) -> None:
-        attempt = 0
+        attempt, connections = 0, self._store.connections
         while not self._stopping.is_set():
             try:
                 self._write_rows(rows)
@@ -149,7 +149,7 @@ class Relay:
                 _log.warning("redis is down, waiting", error=str(error), retry_in=round(pause, 2))
                 attempt += 1
                 self._stopping.wait(pause)
-        if attempt:
+        if attempt or (connections and self._store.connections > connections):
             self._rewind(consumer)
 
     def _write_rows(self, rows: list[LiveRow]) -> None:

@@ -72,14 +72,18 @@ _AMOUNTS = tuple(field.name for field in BAR_SCHEMA if pa.types.is_decimal(field
 
 
 class RedisStore:
-    """A BarSink of final bars, and the relay's writer of live ones. Thread-safe; connects at the first use."""
+    """A BarSink of final bars, and the relay's writer of live ones. Thread-safe; connects at the first use.
+
+    `connections` counts how often it did.
+    """
 
     name = NAME
 
     def __init__(self, url: str, ttl_seconds: int = 300) -> None:
         self._ttl = ttl_seconds
         retry = Retry(NoBackoff(), 1, supported_errors=(ConnectionError,))
-        self._client: Any = _checked(redis.Redis, url, retry)
+        self.connections = 0
+        self._client: Any = _checked(redis.Redis, url, retry, redis_connect_func=self._connected)
         self._script = self._client.register_script(WRITE_BARS)
 
     def __repr__(self) -> str:
@@ -88,6 +92,11 @@ class RedisStore:
     def setup(self) -> None:
         with translated():
             self._client.ping()
+
+    def _connected(self, connection: Any) -> None:
+        # A restart of Redis between two writes shows nowhere else: the client replaces a dead connection by itself.
+        self.connections += 1
+        connection.on_connect()
 
     def write_bars(self, bars: pa.Table) -> None:
         self.write_live(live_rows(bars))
@@ -163,11 +172,13 @@ def translated() -> Iterator[None]:
         raise InputError(f"{NAME}: {text}") from error
 
 
-def _checked(client: Any, url: str, retry: Any) -> Any:
+def _checked(client: Any, url: str, retry: Any, **more: Any) -> Any:
     """A client of `url` that gives up after two seconds. After a server's restart the pooled connections are
     dead, so a broken one is replaced and tried once more."""
     try:
-        return client.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=retry)
+        return client.from_url(
+            url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=retry, **more
+        )
     except ValueError:
         raise ConfigError("REDIS_URL is not a redis:// URL") from None
 

@@ -23,6 +23,7 @@ from producers.topics import ensure_topics
 from stores.redis import bar_from_json, live_rows, make_redis
 from stores.schema import bars_table
 from tests.factories import MONDAY_US, bar
+from tests.streaming import unique
 
 MINUTE_US = 60_000_000
 
@@ -126,12 +127,33 @@ def test_malformed_record_is_passed_over_by_a_running_relay(settings: Settings) 
 
 @pytest.fixture
 def own(servers_folder: Path) -> Iterator[tuple[Settings, Kafka, Redis]]:
-    """A broker and a Redis to be killed."""
+    """A broker and an empty Redis to be killed, and topics of the test's own."""
     kafka = Kafka(servers_folder / "relay-kafka", heap="256m")
     with kafka, Redis(servers_folder / "relay-redis") as store:
-        settings = Settings(kafka_bootstrap=kafka.url, redis_url=SecretStr(store.url))
+        prefix = unique("relay") + "."
+        settings = Settings(kafka_bootstrap=kafka.url, redis_url=SecretStr(store.url), topic_prefix=prefix)
         ensure_topics(kafka.url, settings)
+        with redis.Redis.from_url(store.url) as client:
+            client.flushall()
         yield settings, kafka, store
+
+
+def test_redis_that_came_back_empty_between_two_writes_is_filled_again(own, servers_folder: Path) -> None:
+    settings, _, store = own
+    with relaying(settings):
+        send(settings, [forming(minute, 1) for minute in range(5)])
+        wait_for(lambda: tail(settings) == dict.fromkeys(range(5), 1))
+        kill_and_forget(store, servers_folder)
+        store.start()
+        send(settings, [forming(5, 1)])
+        wait_for(lambda: tail(settings) == dict.fromkeys(range(6), 1))
+
+
+def kill_and_forget(store: Redis, servers_folder: Path) -> None:
+    """The worst crash: what Redis had not yet put on disk is gone; here that is everything."""
+    store.kill()
+    for path in sorted((servers_folder / "relay-redis").rglob("appendonly*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
 
 
 def test_outages_of_redis_and_the_broker_lose_no_bar(own: tuple[Settings, Kafka, Redis], servers_folder: Path) -> None:
@@ -139,10 +161,7 @@ def test_outages_of_redis_and_the_broker_lose_no_bar(own: tuple[Settings, Kafka,
     with relaying(settings) as relay:
         send(settings, [forming(minute, 1) for minute in range(5)])
         wait_for(lambda: tail(settings) == dict.fromkeys(range(5), 1))
-        store.kill()
-        # The worst crash: what Redis had not yet put on disk is gone; here that is everything.
-        for path in sorted((servers_folder / "relay-redis").rglob("appendonly*"), reverse=True):
-            path.unlink() if path.is_file() else path.rmdir()
+        kill_and_forget(store, servers_folder)
         send(settings, [forming(minute, 2) for minute in range(3, 8)])
         store.start()
         wait_for(lambda: tail(settings) == {0: 1, 1: 1, 2: 1, 3: 2, 4: 2, 5: 2, 6: 2, 7: 2})
