@@ -82,7 +82,8 @@ def write(path: Path, what: str, machine: dict[str, Any], options: dict[str, Any
     document = {
         "benchmark": what,
         "machine": machine,
-        "options": options,
+        # The file's own place says nothing to a reader elsewhere.
+        "options": options | {"json": path.name},
         "tables": result.tables,
         "remarks": result.remarks,
         "wrong": result.wrong,
