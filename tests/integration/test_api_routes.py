@@ -444,6 +444,8 @@ def test_docs_and_contract_are_served(client: httpx.Client) -> None:
         "/api/v1/latest/{symbol}",
         "/api/v1/ticks/{symbol}",
         "/api/v1/bars/{symbol}",
+        "/api/v1/indicators/{symbol}",
+        "/api/v1/indicators/{symbol}/latest",
     }
     bars = contract["paths"]["/api/v1/bars/{symbol}"]["get"]
     named = {parameter["name"]: parameter["schema"] for parameter in bars["parameters"]}
