@@ -18,7 +18,7 @@ from pydantic import (
     field_validator,
 )
 
-from api.merge import Fill
+from api.merge import Fill, Row
 from api.render import Numeric
 from api.times import EXAMPLE, MAX_TIME_US, parse_time
 from conf.settings import Settings
@@ -141,28 +141,45 @@ class TimeRange(BaseModel):
         """Whether the limit keeps the newest rows."""
         return self.start is None or self.order == "desc"
 
+    def cut(self, rows: list[Row]) -> tuple[list[Row], bool]:
+        """Ascending rows within the limit, from the side it keeps, and whether there were more."""
+        kept = rows[-self.limit :] if self.newest else rows[: self.limit]
+        return kept, len(rows) > len(kept)
+
+    def ordered(self, rows: list[Row]) -> list[Row]:
+        """Ascending rows in the order asked for."""
+        return rows[::-1] if self.order == "desc" else rows
+
 
 class RangeQuery(TimeRange, NumericQuery):
     """A range, and how numbers are written."""
 
 
-class BarsQuery(RangeQuery):
-    """Which bars, and what to say where there is none."""
+class IntervalQuery(BaseModel):
+    """Which length of bars."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     interval: IntervalName = Field("1m", description="length of the bars")
-    fill: Fill = Field("none", description="rows for slots without trades: none, `null` prices or the `prev`ious close")
 
     @property
     def bar_interval(self) -> Interval:
         return INTERVALS[self.interval]
 
 
-class IndicatorChoice(BaseModel):
+class BarRange(TimeRange, IntervalQuery):
+    """Bars whose start lies in a range."""
+
+
+class BarsQuery(BarRange, NumericQuery):
+    """Which bars, and what to say where there is none."""
+
+    fill: Fill = Field("none", description="rows for slots without trades: none, `null` prices or the `prev`ious close")
+
+
+class IndicatorChoice(IntervalQuery):
     """Which indicators of which bars."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    interval: IntervalName = Field("1m", description="length of the bars")
     type: str | None = Field(
         None,
         description="an indicator with its parameters, `macd:12,26,9`, or its name alone; several are separated by `;`;"
@@ -196,7 +213,7 @@ class IndicatorChoice(BaseModel):
         return parse_all(self.type if self.period is None else f"{self.type}:{self.period}")
 
 
-class IndicatorsQuery(TimeRange, IndicatorChoice):
+class IndicatorsQuery(BarRange, IndicatorChoice):
     """A range of bars, and indicators."""
 
 

@@ -1,11 +1,13 @@
 """Reads that join the two stores: what Redis cannot say is left out and said so, the database is needed."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from api.errors import NoPrice, UnknownSymbol
 from api.merge import Row, Window, fill, join
-from api.params import BarsQuery
+from api.params import BarRange, BarsQuery
+from api.render import time_text
 from api.times import MAX_TIME_US
 from core.clock import Clock
 from core.errors import StoreUnavailable
@@ -17,27 +19,66 @@ Tail = Literal["ok", "unavailable"]
 PRIOR_BARS = 100
 
 
-async def read_bars(
-    symbol: str, query: BarsQuery, history: TimescaleReader, live: RedisReader, clock: Clock
-) -> tuple[list[Row], Tail]:
-    """Ascending bars of the range, one more than the limit when there are more, and how the tail fared.
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Ascending bars of a range from both stores; `live` is the tail that Redis held, None when it did not answer."""
+
+    bars: list[Row]
+    live: list[dict[str, Any]] | None
+    database_has_more: bool
+
+    @property
+    def tail(self) -> Tail:
+        return "unavailable" if self.live is None else "ok"
+
+
+def asked_json(symbol: str, query: BarRange) -> dict[str, Any]:
+    """What was asked for, as an answer repeats it."""
+    return {
+        "symbol": symbol,
+        "interval": query.interval,
+        "start": time_text(query.start),
+        "end": time_text(query.end),
+        "order": query.order,
+    }
+
+
+async def read_range(symbol: str, query: BarRange, history: TimescaleReader, live: RedisReader) -> Joined:
+    """The bars of the range, more than the limit when there are more.
 
     Raises StoreUnavailable when the database does not answer.
     """
     limit = query.limit + 1
     stored, tail = await asyncio.gather(
         history.bars(symbol, query.interval, query.start_us, query.end_us, limit, newest_first=query.newest),
-        read_tail(live, symbol, query.interval),
+        _tail(live, symbol, query.interval),
     )
-    window = Window(query.start_us, query.end_us, limit, query.newest)
-    bars = join(stored, tail or (), window.start, window.end)
+    return Joined(join(stored, tail or (), query.start_us, query.end_us), tail, len(stored) >= limit)
+
+
+async def read_before(
+    symbol: str, interval: str, start_us: int, count: int, history: TimescaleReader, joined: Joined
+) -> list[Row]:
+    """Ascending bars before a moment: the last `count` of the database, and what the tail knows better."""
+    stored = await history.bars(symbol, interval, 0, start_us, count, newest_first=True)
+    return join(stored, joined.live or (), 0, start_us)
+
+
+async def read_bars(
+    symbol: str, query: BarsQuery, history: TimescaleReader, live: RedisReader, clock: Clock
+) -> tuple[list[Row], Tail]:
+    """Ascending bars of the range, filled, one more than the limit when there are more, and how the tail fared.
+
+    Raises StoreUnavailable when the database does not answer.
+    """
+    joined = await read_range(symbol, query, history, live)
     prior = None
-    reaches_start = not (query.newest and len(stored) >= limit)
+    reaches_start = not (query.newest and joined.database_has_more)
     if query.fill != "none" and query.start is not None and reaches_start:
-        prior = await _prior(symbol, query, history, tail or [])
+        prior = await _prior(symbol, query, history, joined)
     until = 0 if query.end is None else clock.now_us()
-    rows = fill(bars, prior, window, query.bar_interval, query.fill, until)
-    return rows, "unavailable" if tail is None else "ok"
+    window = Window(query.start_us, query.end_us, query.limit + 1, query.newest)
+    return fill(joined.bars, prior, window, query.bar_interval, query.fill, until), joined.tail
 
 
 async def read_latest(
@@ -79,16 +120,14 @@ async def live_symbols(live: RedisReader) -> set[str] | None:
         return None
 
 
-async def read_tail(live: RedisReader, symbol: str, interval: str) -> list[dict[str, Any]] | None:
-    """The newest bars that Redis holds; None when it does not answer."""
+async def _tail(live: RedisReader, symbol: str, interval: str) -> list[dict[str, Any]] | None:
     try:
         return await live.tail(symbol, interval)
     except StoreUnavailable:
         return None
 
 
-async def _prior(symbol: str, query: BarsQuery, history: TimescaleReader, tail: list[dict[str, Any]]) -> Row | None:
+async def _prior(symbol: str, query: BarsQuery, history: TimescaleReader, joined: Joined) -> Row | None:
     """The newest bar before the range that has a close, or else the newest one."""
-    stored = await history.bars(symbol, query.interval, 0, query.start_us, PRIOR_BARS, newest_first=True)
-    earlier = join(stored, tail, 0, query.start_us)[::-1]
+    earlier = (await read_before(symbol, query.interval, query.start_us, PRIOR_BARS, history, joined))[::-1]
     return next((bar for bar in earlier if bar["close"] is not None), earlier[0] if earlier else None)

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.bars import Bars, compare, of_database, of_parquet, ticks_of_database
 from benchmarks.errors import BenchmarkError
 from benchmarks.load import Backlog
-from benchmarks.options import count, positive
+from benchmarks.options import count, names_of, positive
 from benchmarks.processes import Meter, Program, python, submit
 from benchmarks.report import Result, say
 from benchmarks.servers import Bench
@@ -38,20 +38,13 @@ _BACKFILL = re.compile(r"backfill: ([\d,]+) bars of ([\d,]+) ticks \(([\d,]+) ti
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m benchmarks throughput`."""
     parser.add_argument("--ticks", type=count, metavar="N", help="size of the backlog (default: 2000000)")
-    parser.add_argument("--runs", type=_runs, default=RUNS, metavar="R,…",
+    parser.add_argument("--runs", type=names_of(RUNS), default=list(RUNS), metavar="R,…",
                         help="of drain, parquet (backfill to Parquet) and stores (default: all)")  # fmt: skip
     parser.add_argument("--symbols", type=count, default=20, metavar="N", help="how many symbols (default: 20)")
     parser.add_argument("--history-rate", type=count, default=2000, metavar="N",
                         help="ticks per second of event time: fewer make more bars (default: 2000)")  # fmt: skip
     parser.add_argument("--timeout", type=positive, default=1800.0, metavar="S", help="for each job (default: 1800)")
     parser.add_argument("--quick", action="store_true", help="50,000 ticks")
-
-
-def _runs(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if not set(names) <= set(RUNS):
-        raise argparse.ArgumentTypeError(f"choose from {', '.join(RUNS)}")
-    return names
 
 
 def overrides(_: argparse.Namespace) -> dict[str, str]:

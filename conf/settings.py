@@ -7,14 +7,14 @@ Secrets are `SecretStr`: they do not show in logs or reprs.
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
-from core.errors import ConfigError, InputError
+from core.errors import ConfigError, TickstreamError
 from core.intervals import Interval, parse_intervals
 
 PREFIX = "TICKSTREAM_"
@@ -81,36 +81,12 @@ class Settings(BaseModel):
     api_host: str = Field("127.0.0.1", description="address the API listens on")
     api_port: int = Field(8000, ge=0, le=65535, description="port the API listens on")
 
-    @field_validator("indicators")
+    @field_validator("intervals", "indicators", "calendar")
     @classmethod
-    def _known_indicators(cls, value: str) -> str:
-        from core.indicators import parse_all  # brings pandas, which few processes need
-
+    def _known_names(cls, value: str, info: ValidationInfo) -> str:
         try:
-            parse_all(value)
-        except InputError as error:
-            raise ValueError(str(error)) from None
-        return value
-
-    @field_validator("calendar")
-    @classmethod
-    def _known_calendar(cls, value: str) -> str:
-        import numpy as np
-
-        from core.sessions import session_ids
-
-        try:
-            session_ids(np.zeros(0, np.int64), value)
-        except InputError as error:
-            raise ValueError(str(error)) from None
-        return value
-
-    @field_validator("intervals")
-    @classmethod
-    def _known_intervals(cls, value: str) -> str:
-        try:
-            parse_intervals(value)
-        except ConfigError as error:
+            _CHECKS[str(info.field_name)](value)
+        except TickstreamError as error:
             raise ValueError(str(error)) from None
         return value
 
@@ -135,6 +111,28 @@ class Settings(BaseModel):
     @property
     def checkpoint_path(self) -> Path:
         return self.data_path / "checkpoints"
+
+
+def _check_indicators(text: str) -> None:
+    from core.indicators import parse_all  # brings pandas, which few processes need
+
+    parse_all(text)
+
+
+def _check_calendar(name: str) -> None:
+    import numpy as np
+
+    from core.sessions import session_ids
+
+    session_ids(np.zeros(0, np.int64), name)
+
+
+# Each raises TickstreamError for a name that does not exist.
+_CHECKS: dict[str, Callable[[str], object]] = {
+    "intervals": parse_intervals,
+    "indicators": _check_indicators,
+    "calendar": _check_calendar,
+}
 
 
 def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:

@@ -9,6 +9,7 @@ from core.errors import ConfigError
 
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
+DAY_US = 24 * 60 * MINUTE_US
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InputError
+from core.intervals import DAY_US
 
 Ints = NDArray[np.int64]
 
 ALWAYS_OPEN = "24/7"
-DAY_US = 86_400_000_000
 _MARGIN_DAYS = 30  # no exchange stayed closed for longer, but for wars
 
 

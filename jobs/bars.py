@@ -33,10 +33,10 @@ def bars(ticks: DataFrame, intervals: tuple[Interval, ...], ruleset: Ruleset, la
     """
     words = _words()
     inputs = _inputs(words)
-    wide = _touching(ticks, ruleset).select("symbol", "event_us", "seq", _touch("open_close"), *inputs)
-    carried = wide.columns[4:]
+    columns = [column.alias(name) for name, column in inputs.items()]
+    wide = _touching(ticks, ruleset).select("symbol", "event_us", "seq", _touch("open_close"), *columns)
     keyed = _spread(wide, intervals).select(
-        "symbol", "choice.interval", _bar_end(lateness_seconds), _order_key().alias("order_key"), *carried
+        "symbol", "choice.interval", _bar_end(lateness_seconds), _order_key().alias("order_key"), *inputs
     )
     grouped = keyed.groupBy("symbol", "interval", "bar_end").agg(*_aggregates(words))
     return _assemble(grouped.where(F.col("received_us__0").isNotNull()), intervals, ruleset, words)
@@ -53,7 +53,7 @@ def as_final(rows: DataFrame, processed_us: int) -> DataFrame:
 def to_json(rows: DataFrame) -> Column:
     """A row of `bars()` as the JSON of topic `bars.live`: amounts as text, `start` and `end` as microseconds.
 
-    Concatenated rather than `F.to_json`, which live spends a tenth of its time in.
+    Concatenated, which costs live less than `F.to_json` (docs/decisions/0004).
     """
     types = dict(rows.dtypes)
     parts: list[str | Column] = []
@@ -150,17 +150,17 @@ def _words() -> dict[str, list[Column]]:
     }
 
 
-def _inputs(words: dict[str, list[Column]]) -> list[Column]:
-    """What the aggregates read: each quantity's words, null where the tick may not touch the field."""
-    guarded = [
-        F.when(F.col(_touch(touching)), word).alias(_input(of, touching, n))
+def _inputs(words: dict[str, list[Column]]) -> dict[str, Column]:
+    """What the aggregates read, by name: each quantity's words, null where the tick may not touch the field."""
+    by_key = dict.fromkeys(rule.of for rule in BAR_RULES.values() if rule.how in ("first", "last"))
+    plain = {_word(of, n): word for of in by_key for n, word in enumerate(words[of])}
+    guarded = {
+        _input(of, touching, n): F.when(F.col(_touch(touching)), word)
         for of, touching in dict.fromkeys((rule.of, rule.touching) for rule in BAR_RULES.values())
         if touching != "open_close" or of == "event_us"
         for n, word in enumerate(words[of])
-    ]
-    by_key = dict.fromkeys(rule.of for rule in BAR_RULES.values() if rule.how in ("first", "last"))
-    plain = [word.alias(_word(of, n)) for of in by_key for n, word in enumerate(words[of])]
-    return [*plain, *guarded]
+    }
+    return plain | guarded
 
 
 def _spread(ticks: DataFrame, intervals: tuple[Interval, ...]) -> DataFrame:

@@ -102,7 +102,7 @@ def trade_id_words() -> list[Column]:
     length too.
     """
     name = F.col("trade_id")
-    # A cast that may fail is null here; `try_cast` would make and drop an exception, ten times the price of the rest.
+    # A cast that may fail is null here; `try_cast` would make and drop an exception for each.
     head = name.cast("long")
     number = (head >= 0) & (head.cast("string") == name)
     uuid = (F.length(name) == _UUID_LENGTH) & name.rlike(rf"^(?:{UUID_PATTERN})\z")
@@ -110,11 +110,11 @@ def trade_id_words() -> list[Column]:
     digits = F.translate(name, "-", "")
     padded = F.hex(F.rpad(name, TRADE_ID_LENGTH, "\0"))
     text_head = -2 - (F.shiftleft(F.length(name).cast("long"), _LENGTH_SHIFT) + _word(padded, 1, 14))
-    is_number = F.coalesce(number, F.lit(False))
+    nothing = F.lit(None).cast("long")
     return [
-        F.when(is_number, head).when(uuid, F.lit(_UUID_TAG)).when(fits, text_head).cast("long"),
-        F.when(~is_number & uuid, _word(digits, 1, 16)).when(~is_number & fits, _word(padded, 15, 16)),
-        F.when(~is_number & uuid, _word(digits, 17, 16)).when(~is_number & fits, _word(padded, 31, 16)),
+        F.when(number, head).when(uuid, F.lit(_UUID_TAG)).when(fits, text_head).cast("long"),
+        F.when(number, nothing).when(uuid, _word(digits, 1, 16)).when(fits, _word(padded, 15, 16)),
+        F.when(number, nothing).when(uuid, _word(digits, 17, 16)).when(fits, _word(padded, 31, 16)),
     ]
 
 

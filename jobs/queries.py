@@ -83,10 +83,9 @@ def deduplicated(ticks: DataFrame) -> DataFrame:
 
 
 def _live(source: DataFrame, settings: Settings) -> DataStreamWriter:
-    # One query per partition of the topic, its ticks brought together once: deduplication and aggregate then run in
-    # one task without a second shuffle, and a symbol's ticks stay in order. Partitions add parallelism.
-    ticks = watermarked(accepted(parse(source, settings)), settings).coalesce(1)
-    ticks = deduplicated(ticks)
+    # One query per partition of the topic, and `coalesce(1)` says that it is one: source, deduplication, aggregate and
+    # sink then run in one task without a shuffle, and a symbol's ticks stay in order. Partitions add parallelism.
+    ticks = deduplicated(watermarked(accepted(parse(source, settings)), settings).coalesce(1))
     rows = bars(ticks, settings.bar_intervals, _ruleset(settings), settings.lateness_seconds)
     records = rows.select(F.concat_ws("|", "symbol", "interval").alias("key"), to_json(rows).alias("value"))
     return (

@@ -56,7 +56,8 @@ def read_table(
 
     They pass through a file under `settings.data_path`, which executors must see; it is removed when Python ends.
     """
-    folder = tempfile.TemporaryDirectory(prefix="table-", dir=_made(settings.data_path))
+    settings.data_path.mkdir(parents=True, exist_ok=True)
+    folder = tempfile.TemporaryDirectory(prefix="table-", dir=settings.data_path)
     atexit.register(folder.cleanup)
     path = Path(folder.name) / "ticks.parquet"
     dsn = settings.postgres_dsn.get_secret_value()
@@ -114,11 +115,6 @@ def _recorded_fields(frame: DataFrame, files: Sequence[TickFile]) -> DataFrame:
         F.lit(True).alias("parsed"),
         F.lit(b"recorded").alias("value"),
     )
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _micros(frame: DataFrame, name: str) -> Column:

@@ -24,7 +24,7 @@ COMMIT_SECONDS = 1.0
 # A Redis that was killed may have lost its last second; a minute is read again, which changes nothing it kept.
 REWIND_SECONDS = 60.0
 COORDINATOR_SECONDS = 60.0
-# A busy feed is taken in steps: each write costs Redis about 30 us a bar, and a core has room for so many.
+# A busy feed is taken in steps: each bar that a write carries costs Redis time, and a core has room for so many.
 BUSY_ROWS = 50
 STEP_SECONDS = 0.005
 _AFTER_KEY = b',"end":'

@@ -14,8 +14,8 @@ from local.jars import ensure_jars, java, pyspark_jars
 from local.server import HOST, Server
 
 # The session timeout is how long a broker restarted after a crash waits for its own ghost to expire: 9 s by default.
-# The cleaner of `bars.live` unthrottled takes a core for a second and, with G1, stops the broker for some 90 ms: it was
-# the tail of live (docs/decisions/0004).
+# The cleaner of `bars.live`, unthrottled, takes a core in bursts and makes G1 stop the broker: it was the tail of live
+# (docs/decisions/0004).
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1

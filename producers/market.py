@@ -11,7 +11,6 @@ from core.errors import InputError
 
 PRICE_SCALE = 100
 SIZE_SCALE = 10_000
-DAY_US = 86_400_000_000
 MAX_SIZE_UNITS = 100_000 * SIZE_SCALE
 
 # Ticker -> first price; a dash marks a coin, traded in fractions.

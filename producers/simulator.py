@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.errors import InputError
-from core.intervals import SECOND_US
+from core.intervals import DAY_US, SECOND_US
 from core.records import TICK_VERSION
 from core.validate import REASONS, SYMBOL_PATTERN
 from producers.bulk import stamp_both
 from producers.defects import BROKEN
-from producers.market import DAY_US, PRICE_SCALE, SIZE_SCALE, Market, Trades
+from producers.market import PRICE_SCALE, SIZE_SCALE, Market, Trades
 
 SOURCE, VENUE = "simulator", "XSIM"
 FUTURE_US = 4_102_444_800_000_000  # 2100-01-01: ahead of any broker's clock, whatever the run's own start

@@ -25,10 +25,10 @@ import pyarrow.parquet as pq
 
 from conf.settings import Settings
 from core.errors import InputError, StoreUnavailable
+from core.intervals import DAY_US
 from stores.schema import BAR_SCHEMA, TICK_SCHEMA
 
 NAME = "lake"
-DAY_US = 86_400_000_000
 MANIFESTS = "_manifest"
 # What may stand in a path as it is; everything else is %XX. A dot could make a name of its own ("..").
 _SAFE = "-_~@+!$()& "

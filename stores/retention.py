@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 import psycopg
 
-from core.intervals import INTERVALS
+from core.intervals import DAY_US, INTERVALS
 from stores.hypertables import Retention
 from stores.postgres import to_time
 
 SLICE_ROWS = 10_000
-DAY_US = 86_400_000_000
 
 # By symbol (and interval), because that is how the indexes begin; a slice then touches only what it deletes.
 _TICKS = """

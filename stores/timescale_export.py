@@ -29,7 +29,6 @@ def export_ticks(
     `progress` is told of each block how many rows it had.
     Raises StoreUnavailable, and ConfigError where the database has no such table.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     columns = sql.SQL(", ").join(map(sql.Identifier, TICK_SCHEMA.names))
     within = sql.SQL("event_time >= {} AND event_time < {}").format(to_time(start_us), to_time(end_us))
     if symbols is not None:

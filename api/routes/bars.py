@@ -4,8 +4,8 @@ from fastapi import APIRouter
 
 from api.models import PROBLEMS, BarsAnswer
 from api.params import BarsParams, History, Live, Now, Symbol
-from api.reading import ensure_known, read_bars
-from api.render import Json, bar_json, rows_json, time_text
+from api.reading import asked_json, ensure_known, read_bars
+from api.render import Json, bar_json, rows_json
 
 router = APIRouter(prefix="/api/v1", tags=["bars"])
 
@@ -21,21 +21,14 @@ async def bars(symbol: Symbol, query: BarsParams, history: History, live: Live, 
     rows, tail = await read_bars(symbol, query, history, live, clock)
     if not rows:
         await ensure_known(symbol, history, live)
-    truncated = len(rows) > query.limit
-    rows = rows[-query.limit :] if query.newest else rows[: query.limit]
-    if query.order == "desc":
-        rows.reverse()
+    rows, truncated = query.cut(rows)
     return Json(
         {
-            "symbol": symbol,
-            "interval": query.interval,
-            "start": time_text(query.start),
-            "end": time_text(query.end),
-            "order": query.order,
+            **asked_json(symbol, query),
             "fill": query.fill,
             "numeric": query.numeric,
             "tail": tail,
             "truncated": truncated,
-            "bars": await rows_json(bar_json, rows, query.numeric),
+            "bars": await rows_json(bar_json, query.ordered(rows), query.numeric),
         }
     )

@@ -1,11 +1,11 @@
 """`/api/v1/indicators/{symbol}`: any registered indicator with any parameters, over final and forming bars."""
 
-from typing import Any
-
 from fastapi import APIRouter
 
+from api.merge import Row
 from api.models import PROBLEMS, IndicatorsAnswer
-from api.params import Configured, History, IndicatorParams, IndicatorsParams, IndicatorsQuery, Live, Now, Symbol
+from api.params import Configured, History, IndicatorParams, IndicatorsParams, IndicatorsQuery, Live, Symbol
+from api.reading import asked_json
 from api.render import FINAL_STATES, Json, time_text
 from api.series import Series, read_series
 
@@ -14,50 +14,39 @@ router = APIRouter(prefix="/api/v1", tags=["indicators"])
 
 # Before the series: its path would take `/latest` for the end of a symbol.
 @router.get("/indicators/{symbol:path}/latest", response_model=IndicatorsAnswer, responses=PROBLEMS)
-async def latest(
-    symbol: Symbol, query: IndicatorParams, settings: Configured, history: History, live: Live, clock: Now
-) -> Json:
+async def latest(symbol: Symbol, query: IndicatorParams, settings: Configured, history: History, live: Live) -> Json:
     """The values at the newest bar, forming or final: one row."""
     asked = IndicatorsQuery(**query.model_dump(), limit=1)
-    return await _answer(symbol, asked, settings, history, live, clock)
+    return await _answer(symbol, asked, settings, history, live)
 
 
 @router.get("/indicators/{symbol:path}", response_model=IndicatorsAnswer, responses=PROBLEMS)
 async def indicators(
-    symbol: Symbol, query: IndicatorsParams, settings: Configured, history: History, live: Live, clock: Now
+    symbol: Symbol, query: IndicatorsParams, settings: Configured, history: History, live: Live
 ) -> Json:
     """Indicators of the bars whose `start` lies in `[start, end)`, with warm-up from the bars before it.
 
     Without `type` the configured set. A value is null until its indicator is ready; `ready` and `stable` are of all
     that were asked for together.
     """
-    return await _answer(symbol, query, settings, history, live, clock)
+    return await _answer(symbol, query, settings, history, live)
 
 
-async def _answer(
-    symbol: str, query: IndicatorsQuery, settings: Configured, history: History, live: Live, clock: Now
-) -> Json:
+async def _answer(symbol: str, query: IndicatorsQuery, settings: Configured, history: History, live: Live) -> Json:
     chosen = query.indicators(settings.indicators)
-    series = await read_series(symbol, query, chosen, settings.calendar, history, live, clock)
-    rows = _rows(series)
-    if query.order == "desc":
-        rows.reverse()
+    series = await read_series(symbol, query, chosen, settings.calendar, history, live)
     return Json(
         {
-            "symbol": symbol,
-            "interval": query.interval,
-            "start": time_text(query.start),
-            "end": time_text(query.end),
-            "order": query.order,
+            **asked_json(symbol, query),
             "indicators": [each.spec for each in chosen],
             "tail": series.tail,
             "truncated": series.truncated,
-            "rows": rows,
+            "rows": query.ordered(_rows(series)),
         }
     )
 
 
-def _rows(series: Series) -> list[dict[str, Any]]:
+def _rows(series: Series) -> list[Row]:
     return [
         {
             "start": time_text(bar["start"]),

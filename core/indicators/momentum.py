@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from core.indicators.base import Array, Bars, Indicator, Outputs, blocks, columns, divide, keep, period
-from core.indicators.smoothing import WilderMean
+from core.indicators.smoothing import Wilder
 from core.indicators.window import Window, Windowed, later, mean, over_usable, push, rolling, unroll
 
 
@@ -45,7 +45,7 @@ class Roc(Windowed):
 
 
 @dataclass(frozen=True)
-class Rsi(Indicator):
+class Rsi(Wilder):
     """Relative strength index: 100 * gain / (gain + loss), Wilder's means of the rises and of the falls of the close.
 
     Seeded by the plain means of the first N changes. 0 where nothing ever moved, as TA-Lib; TA-Lib takes
@@ -56,23 +56,10 @@ class Rsi(Indicator):
     name: ClassVar[str] = "rsi"
     inputs: ClassVar[tuple[str, ...]] = ("close",)
     outputs: ClassVar[tuple[str, ...]] = ("rsi",)
-    length: int = period(14)
-
-    @property
-    def width(self) -> int:
-        return 2 + 2 * WilderMean.width
-
-    @property
-    def ready_after(self) -> int:
-        return self.length + 1
-
-    @property
-    def stable_after(self) -> int:
-        """N + 1 + m with ((N - 1) / N)^m < 1e-9: 295 bars for N = 14."""
-        return self.ready_after + WilderMean(self.length).fades_after
+    means: ClassVar[int] = 2
 
     def advance(self, state: Array, bars: Bars) -> Array:
-        part = WilderMean(self.length)
+        part = self.mean
         last, gain, loss = blocks(state, [1, part.width, part.width])
         change = bars.close - last[:, 0]
         started = state[:, 0] > 0
@@ -81,15 +68,12 @@ class Rsi(Indicator):
         return columns(state[:, 0] + 1, bars.close, gain, loss)
 
     def read(self, state: Array) -> Outputs:
-        part = WilderMean(self.length)
+        part = self.mean
         _, gain, loss = blocks(state, [1, part.width, part.width])
         return {"rsi": _index(part.read(gain), part.read(loss))}
 
-    def scan(self, bars: Bars) -> Outputs:
-        return over_usable(self, bars, self._scanned)
-
     def _scanned(self, bars: Bars) -> Outputs:
-        part, change = WilderMean(self.length), np.diff(bars.close, axis=0)
+        part, change = self.mean, np.diff(bars.close, axis=0)
         rise, fall = part.scan(np.maximum(change, 0)), part.scan(np.maximum(-change, 0))
         return {"rsi": later(_index(rise, fall), bars.close)}
 

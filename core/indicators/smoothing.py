@@ -8,8 +8,8 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from core.indicators.base import FADED, Array, columns
-from core.indicators.window import total
+from core.indicators.base import FADED, Array, Bars, Indicator, Outputs, columns, period
+from core.indicators.window import over_usable, total
 
 Number = TypeVar("Number", float, Array)
 
@@ -89,3 +89,38 @@ class WilderMean(SeededMean):
     @property
     def remains(self) -> float:
         return (self.period - 1) / self.period
+
+
+@dataclass(frozen=True)
+class Wilder(Indicator):
+    """An indicator made of `means` Wilder's means of what changed since the last close.
+
+    State: counter, last close, the means. The first bar has nothing to compare with; the next N seed the means.
+    """
+
+    means: ClassVar[int]
+    length: int = period(14)
+
+    @property
+    def width(self) -> int:
+        return 2 + self.means * WilderMean.width
+
+    @property
+    def ready_after(self) -> int:
+        return self.length + 1
+
+    @property
+    def stable_after(self) -> int:
+        """N + 1 + m with ((N - 1) / N)^m < 1e-9: 295 bars for N = 14."""
+        return self.ready_after + self.mean.fades_after
+
+    @property
+    def mean(self) -> WilderMean:
+        return WilderMean(self.length)
+
+    def scan(self, bars: Bars) -> Outputs:
+        return over_usable(self, bars, self._scanned)
+
+    @abstractmethod
+    def _scanned(self, bars: Bars) -> Outputs:
+        """`scan` of a history without gaps."""

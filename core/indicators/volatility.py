@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from core.indicators.base import Array, Bars, Indicator, Outputs, blocks, columns, divide, factor, keep, period
-from core.indicators.smoothing import WilderMean
-from core.indicators.window import Window, Windowed, deviation, later, mean, over_usable
+from core.indicators.base import Array, Bars, Outputs, blocks, columns, divide, factor, keep, period
+from core.indicators.smoothing import Wilder
+from core.indicators.window import Window, Windowed, deviation, later, mean
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Rvol(Windowed):
 
 
 @dataclass(frozen=True)
-class Atr(Indicator):
+class Atr(Wilder):
     """Average true range: Wilder's mean of max(high - low, |high - last close|, |low - last close|).
 
     The first bar has no last close and gives no range; the next N ranges seed the mean by their plain mean (TA-Lib).
@@ -87,36 +87,20 @@ class Atr(Indicator):
     name: ClassVar[str] = "atr"
     inputs: ClassVar[tuple[str, ...]] = ("high", "low", "close")
     outputs: ClassVar[tuple[str, ...]] = ("atr",)
-    length: int = period(14)
-
-    @property
-    def width(self) -> int:
-        return 2 + WilderMean.width
-
-    @property
-    def ready_after(self) -> int:
-        return self.length + 1
-
-    @property
-    def stable_after(self) -> int:
-        """N + 1 + m with ((N - 1) / N)^m < 1e-9."""
-        return self.ready_after + WilderMean(self.length).fades_after
+    means: ClassVar[int] = 1
 
     def advance(self, state: Array, bars: Bars) -> Array:
-        part = WilderMean(self.length)
+        part = self.mean
         last, held = blocks(state, [1, part.width])
         fed = part.feed(held, _true_range(bars.high, bars.low, last[:, 0]))
         return columns(state[:, 0] + 1, bars.close, keep(state[:, 0] > 0, fed, held))
 
     def read(self, state: Array) -> Outputs:
-        return {"atr": WilderMean(self.length).read(state[:, 2:])}
-
-    def scan(self, bars: Bars) -> Outputs:
-        return over_usable(self, bars, self._scanned)
+        return {"atr": self.mean.read(state[:, 2:])}
 
     def _scanned(self, bars: Bars) -> Outputs:
         ranges = _true_range(bars.high[1:], bars.low[1:], bars.close[:-1])
-        return {"atr": later(WilderMean(self.length).scan(ranges), bars.close)}
+        return {"atr": later(self.mean.scan(ranges), bars.close)}
 
 
 def _true_range(high: Array, low: Array, last: Array) -> Array:

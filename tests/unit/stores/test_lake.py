@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import InputError, StoreUnavailable
-from stores.lake import DAY_US, LakeStore
+from core.intervals import DAY_US
+from stores.lake import LakeStore
 from tests.batches import START_US, make_bar, make_bars, make_tick, make_ticks, rows_of
 
 FOREVER = (-(2**62), 2**62)
