@@ -9,13 +9,16 @@ import difflib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from core.errors import ConfigError, TickstreamError
 from core.intervals import Interval, parse_intervals
+
+if TYPE_CHECKING:
+    from core.indicators import Indicator
 
 PREFIX = "TICKSTREAM_"
 OWN_NAMES = {
@@ -53,7 +56,8 @@ class Settings(BaseModel):
     indicators: str = Field(
         "sma:5 sma:20 sma:50 sma:200 ema:12 ema:20 ema:26 rsi:14 macd:12,26,9 bbands:20,2 vwap mom:10 roc:10 atr:14 obv"
         " stoch:14,3,3 rvol:20 zscore:20",
-        description="the indicators that the API shows unless asked for others",
+        description="the indicators that bars carry, and that the API shows unless asked for others;"
+        " 15m=sma:200 is for bars of 15 minutes only",
     )
     calendar: str = Field(
         "24/7", description="sessions of VWAP: 24/7, or a calendar of exchange_calendars such as XNYS"
@@ -94,6 +98,12 @@ class Settings(BaseModel):
     def bar_intervals(self) -> tuple[Interval, ...]:
         return parse_intervals(self.intervals)
 
+    def indicators_of(self, interval: str) -> "tuple[Indicator, ...]":
+        """The indicators of the bars of one interval. Raises InputError for an unknown one."""
+        from core.indicators import for_interval  # brings NumPy, which few processes need
+
+        return for_interval(self.indicators, interval)
+
     @property
     def known_symbols(self) -> frozenset[str] | None:
         """The strict symbol master, or None when any symbol is accepted."""
@@ -114,9 +124,9 @@ class Settings(BaseModel):
 
 
 def _check_indicators(text: str) -> None:
-    from core.indicators import parse_all  # brings pandas, which few processes need
+    from core.indicators import parse_configured
 
-    parse_all(text)
+    parse_configured(text)
 
 
 def _check_calendar(name: str) -> None:

@@ -1,6 +1,7 @@
 """Moving averages of the close, and MACD, which is made of them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -48,16 +49,20 @@ class Ema(Indicator):
     @property
     def stable_after(self) -> int:
         """N + m with ((N - 1) / (N + 1))^m < 1e-9."""
-        return self.length + ExponentialMean(self.length).fades_after
+        return self.length + self.mean.fades_after
+
+    @cached_property
+    def mean(self) -> ExponentialMean:
+        return ExponentialMean(self.length)
 
     def advance(self, state: Array, bars: Bars) -> Array:
-        return columns(state[:, 0] + 1, ExponentialMean(self.length).feed(state[:, 1:], bars.close))
+        return columns(state[:, 0] + 1, self.mean.feed(state[:, 1:], bars.close))
 
     def read(self, state: Array) -> Outputs:
-        return {"ema": ExponentialMean(self.length).read(state[:, 1:])}
+        return {"ema": self.mean.read(state[:, 1:])}
 
     def scan(self, bars: Bars) -> Outputs:
-        return over_usable(self, bars, lambda dense: {"ema": ExponentialMean(self.length).scan(dense.close)})
+        return over_usable(self, bars, lambda dense: {"ema": self.mean.scan(dense.close)})
 
 
 @dataclass(frozen=True)
@@ -91,33 +96,42 @@ class Macd(Indicator):
     @property
     def stable_after(self) -> int:
         """`ready_after` + the m of the slow average + the m of the signal, which smooths what is left of the first."""
-        return self.ready_after + ExponentialMean(self.slow).fades_after + ExponentialMean(self.signal).fades_after
+        _, slow, signal = self.means
+        return self.ready_after + slow.fades_after + signal.fades_after
+
+    @cached_property
+    def means(self) -> tuple[ExponentialMean, ExponentialMean, ExponentialMean]:
+        """Of the fast closes, of the slow ones, and of the difference of the two."""
+        return ExponentialMean(self.fast), ExponentialMean(self.slow), ExponentialMean(self.signal)
 
     def advance(self, state: Array, bars: Bars) -> Array:
         count = state[:, 0] + 1
+        of_fast, of_slow, of_signal = self.means
         fast, slow, signal = self._parts(state)
-        fast = keep(count > self.slow - self.fast, ExponentialMean(self.fast).feed(fast, bars.close), fast)
-        slow = ExponentialMean(self.slow).feed(slow, bars.close)
-        signal = keep(count >= self.slow, ExponentialMean(self.signal).feed(signal, self._line(fast, slow)), signal)
+        fast = keep(count > self.slow - self.fast, of_fast.feed(fast, bars.close), fast)
+        slow = of_slow.feed(slow, bars.close)
+        signal = keep(count >= self.slow, of_signal.feed(signal, self._line(fast, slow)), signal)
         return columns(count, fast, slow, signal)
 
     def read(self, state: Array) -> Outputs:
         fast, slow, signal = self._parts(state)
-        line, smoothed = self._line(fast, slow), ExponentialMean(self.signal).read(signal)
+        line, smoothed = self._line(fast, slow), self.means[2].read(signal)
         return {"macd": line, "signal": smoothed, "hist": line - smoothed}
 
     def scan(self, bars: Bars) -> Outputs:
         return over_usable(self, bars, self._scanned)
 
     def _scanned(self, bars: Bars) -> Outputs:
-        fast = ExponentialMean(self.fast).scan(bars.close[self.slow - self.fast :])[self.fast - 1 :]
-        line = fast - ExponentialMean(self.slow).scan(bars.close)[self.slow - 1 :]
-        smoothed = ExponentialMean(self.signal).scan(line)
+        of_fast, of_slow, of_signal = self.means
+        fast = of_fast.scan(bars.close[self.slow - self.fast :])[self.fast - 1 :]
+        line = fast - of_slow.scan(bars.close)[self.slow - 1 :]
+        smoothed = of_signal.scan(line)
         values = {"macd": line, "signal": smoothed, "hist": line - smoothed}
         return {output: later(found, bars.close) for output, found in values.items()}
 
     def _line(self, fast: Array, slow: Array) -> Array:
-        return np.subtract(ExponentialMean(self.fast).read(fast), ExponentialMean(self.slow).read(slow))
+        of_fast, of_slow, _ = self.means
+        return np.subtract(of_fast.read(fast), of_slow.read(slow))
 
     def _parts(self, state: Array) -> list[Array]:
         return blocks(state, [ExponentialMean.width] * 3)

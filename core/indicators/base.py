@@ -7,6 +7,7 @@ key: column 0 counts the bars taken in, the rest is the indicator's own. Keys ne
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from itertools import accumulate, pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,8 +37,8 @@ class Bars:
     notional: Array
     session: Array
 
-    def at(self, bar: int) -> "Bars":
-        """The bars of one position of a history."""
+    def at(self, bar: int | NDArray[np.int64]) -> "Bars":
+        """The bars of one position of a history, or of several rows."""
         return Bars(*(getattr(self, column)[bar] for column in BAR_FIELDS))
 
     def only(self, usable: NDArray[np.bool_]) -> "Bars":
@@ -75,7 +76,7 @@ def factor(default: float, low: float, high: float) -> Any:
 
 @dataclass(frozen=True)
 class Indicator(ABC):
-    """Subclass as a frozen dataclass of parameters made with `period` and `factor`, and register the class.
+    """Subclass as a frozen dataclass of parameters made with `period` and `factor`, in a file of this folder.
 
     To write: `width`, `ready_after`, `advance` and `read`. A faster `scan` may replace the inherited one if it gives
     the same bits. All functions are pure: no argument is modified, no clock, no I/O.
@@ -128,6 +129,8 @@ class Indicator(ABC):
     def step(self, state: Array, bars: Bars) -> Array:
         """The state after one more bar of every key; rows whose bar lacks an input stay as they are."""
         usable = self.usable(bars)
+        if usable.all():
+            return self.advance(state, bars)
         return keep(usable, self.advance(state, bars.only(usable)), state)
 
     def value(self, state: Array) -> Outputs:
@@ -147,7 +150,11 @@ class Indicator(ABC):
 
     def usable(self, bars: Bars) -> NDArray[np.bool_]:
         """Which bars have every input as a finite number."""
-        return np.asarray(np.logical_and.reduce([np.isfinite(getattr(bars, column)) for column in self.inputs]))
+        first, *others = self.inputs
+        usable: NDArray[np.bool_] = np.isfinite(getattr(bars, first))
+        for column in others:
+            usable &= np.isfinite(getattr(bars, column))
+        return usable
 
     def ready(self, state: Array) -> NDArray[np.bool_]:
         return np.greater_equal(state[:, 0], self.ready_after)
@@ -157,7 +164,7 @@ class Indicator(ABC):
 
     @abstractmethod
     def advance(self, state: Array, bars: Bars) -> Array:
-        """A new state with one more bar of every key; `step` drops the rows whose bar is not usable."""
+        """A new array: the state with one more bar of every key; `step` drops the rows whose bar is not usable."""
 
     @abstractmethod
     def read(self, state: Array) -> Outputs:
@@ -188,12 +195,15 @@ def columns(*parts: Array) -> Array:
 
 def blocks(state: Array, widths: Sequence[int]) -> list[Array]:
     """What `columns` put together, taken apart again as blocks; the counter in column 0 is left out."""
-    return np.split(state[:, 1:], np.cumsum(widths)[:-1], axis=1)
+    return [state[:, left:right] for left, right in pairwise(accumulate(widths, initial=1))]
 
 
 def divide(dividend: Array, divisor: Array, otherwise: float) -> Array:
     """The quotient, and `otherwise` where the divisor is zero."""
-    return np.divide(dividend, divisor, out=np.full_like(divisor, otherwise), where=divisor != 0)
+    defined = divisor != 0
+    if defined.all():
+        return np.asarray(dividend / divisor)
+    return np.divide(dividend, divisor, out=np.full_like(divisor, otherwise), where=defined)
 
 
 def number_text(number: float) -> str:

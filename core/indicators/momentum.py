@@ -7,7 +7,7 @@ import numpy as np
 
 from core.indicators.base import Array, Bars, Indicator, Outputs, blocks, columns, divide, keep, period
 from core.indicators.smoothing import Wilder
-from core.indicators.window import Window, Windowed, later, mean, over_usable, push, rolling, unroll
+from core.indicators.window import Window, Windowed, later, mean, over_usable, rolling, shift, unroll
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ class Rsi(Wilder):
     means: ClassVar[int] = 2
 
     def advance(self, state: Array, bars: Bars) -> Array:
-        part = self.mean
-        last, gain, loss = blocks(state, [1, part.width, part.width])
-        change = bars.close - last[:, 0]
-        started = state[:, 0] > 0
-        gain = keep(started, part.feed(gain, np.maximum(change, 0)), gain)
-        loss = keep(started, part.feed(loss, np.maximum(-change, 0)), loss)
-        return columns(state[:, 0] + 1, bars.close, gain, loss)
+        change = bars.close - state[:, 1]
+        moves = np.maximum([change, -change], 0).T
+        fed = self.mean.feed(self._means(state), moves).reshape(len(state), self.width - 2)
+        return columns(state[:, 0] + 1, bars.close, keep(state[:, 0] > 0, fed, state[:, 2:]))
 
     def read(self, state: Array) -> Outputs:
-        part = self.mean
-        _, gain, loss = blocks(state, [1, part.width, part.width])
-        return {"rsi": _index(part.read(gain), part.read(loss))}
+        rise, fall = self.mean.read(self._means(state)).T
+        return {"rsi": _index(rise, fall)}
+
+    def _means(self, state: Array) -> Array:
+        """Those of rises and falls, (keys, 2, 2)."""
+        return state[:, 2:].reshape(len(state), self.means, self.mean.width)
 
     def _scanned(self, bars: Bars) -> Outputs:
         part, change = self.mean, np.diff(bars.close, axis=0)
@@ -110,11 +110,12 @@ class Stoch(Indicator):
         return columns(np.zeros(keys), np.full((keys, self.width - 1), np.nan))
 
     def advance(self, state: Array, bars: Bars) -> Array:
-        highs, lows, raws, ks = self._rings(state)
-        highs, lows = push(highs, bars.high), push(lows, bars.low)
-        raws = push(raws, _position(unroll(highs), unroll(lows), bars.close))
-        ks = push(ks, mean(unroll(raws)))
-        return columns(state[:, 0] + 1, highs, lows, raws, ks)
+        shifted = shift(state)
+        highs, lows, raws, ks = self._rings(shifted)
+        highs[:, -1], lows[:, -1] = bars.high, bars.low
+        raws[:, -1] = _position(unroll(highs), unroll(lows), bars.close)
+        ks[:, -1] = mean(unroll(raws))
+        return shifted
 
     def read(self, state: Array) -> Outputs:
         *_, ks = self._rings(state)
@@ -138,7 +139,5 @@ def _raw(highs: Window, lows: Window, closes: Window) -> Outputs:
 
 def _position(highs: Window, lows: Window, close: Array) -> Array:
     """Where the close stands between the extremes, in percent."""
-    highest, lowest = highs[0], lows[0]
-    for high, low in zip(highs[1:], lows[1:], strict=True):
-        highest, lowest = np.maximum(highest, high), np.minimum(lowest, low)
+    highest, lowest = np.maximum.reduce(highs), np.minimum.reduce(lows)
     return divide(close - lowest, (highest - lowest) / 100, otherwise=0)

@@ -3,12 +3,13 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from core.indicators.base import FADED, Array, Bars, Indicator, Outputs, columns, period
+from core.indicators.base import FADED, Array, Bars, Indicator, Outputs, period
 from core.indicators.window import over_usable, total
 
 Number = TypeVar("Number", float, Array)
@@ -38,14 +39,20 @@ class SeededMean(ABC):
         return math.floor(math.log(FADED) / math.log(self.remains)) + 1 if self.remains > 0 else 1
 
     def feed(self, state: Array, value: Array) -> Array:
-        taken, held = state[:, 0], state[:, 1]
-        sums = held + value
-        seeding = np.where(taken + 1 == self.period, sums / self.period, sums)
-        return columns(taken + 1, np.where(taken >= self.period, self.fold(held, value), seeding))
+        """The state (..., 2) with one more value (...) each."""
+        fed, held = np.empty_like(state), state[..., 1]
+        taken = np.add(state[..., 0], 1, out=fed[..., 0])
+        seeded = taken > self.period
+        fed[..., 1] = self.fold(held, value)
+        if not seeded.all():
+            sums = held + value
+            seeding = np.where(taken == self.period, sums / self.period, sums)
+            fed[..., 1] = np.where(seeded, fed[..., 1], seeding)
+        return fed
 
     def read(self, state: Array) -> Array:
         """The mean, NaN before `period` values."""
-        return np.where(state[:, 0] >= self.period, state[:, 1], np.nan)
+        return np.where(state[..., 0] >= self.period, state[..., 1], np.nan)
 
     def scan(self, values: Array) -> Array:
         """The mean after every value of a history (bars, keys), as `feed` and `read` give it."""
@@ -114,7 +121,7 @@ class Wilder(Indicator):
         """N + 1 + m with ((N - 1) / N)^m < 1e-9: 295 bars for N = 14."""
         return self.ready_after + self.mean.fades_after
 
-    @property
+    @cached_property
     def mean(self) -> WilderMean:
         return WilderMean(self.length)
 

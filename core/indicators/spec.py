@@ -1,4 +1,4 @@
-"""Indicators as text: `rsi:14`, `macd:12,26,9`; and the names of their columns."""
+"""Indicators as text: `rsi:14`, `macd:12,26,9`, `15m=sma:200`; and the names of their columns."""
 
 import re
 from dataclasses import fields
@@ -6,6 +6,7 @@ from dataclasses import fields
 from core.errors import InputError
 from core.indicators.base import Indicator, Limits
 from core.indicators.registry import INDICATORS
+from core.intervals import INTERVALS
 
 _WHOLE = re.compile(r"[0-9]{1,9}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
@@ -16,6 +17,8 @@ def parse(text: str) -> Indicator:
 
     Raises InputError that names the known indicators or the allowed range.
     """
+    if "=" in text:
+        raise InputError(f"{text.strip()}: a spec for one interval only has its place in TICKSTREAM_INDICATORS alone")
     name, colon, parameters = text.strip().partition(":")
     if name not in INDICATORS:
         raise InputError(f"unknown indicator {name!r}; known: {', '.join(INDICATORS)}")
@@ -31,7 +34,27 @@ def parse(text: str) -> Indicator:
 
 def parse_all(text: str) -> tuple[Indicator, ...]:
     """The indicators of specs separated by spaces or `;`, in the order given and without repeats."""
-    return tuple(dict.fromkeys(parse(part) for part in re.split(r"[\s;]+", text) if part))
+    return tuple(dict.fromkeys(parse(part) for part in _parts(text)))
+
+
+def parse_configured(text: str) -> dict[str, tuple[Indicator, ...]]:
+    """The indicators of every known interval: a plain spec holds for all of them, `15m=sma:200` for that one only.
+
+    In the order given and without repeats. Raises InputError as `parse`, and for an unknown interval.
+    """
+    chosen: dict[str, dict[Indicator, None]] = {name: {} for name in INTERVALS}
+    for part in _parts(text):
+        interval, only_there, spec = part.rpartition("=")
+        names = [_known_interval(interval, part)] if only_there else list(INTERVALS)
+        indicator = parse(spec)
+        for name in names:
+            chosen[name][indicator] = None
+    return {name: tuple(indicators) for name, indicators in chosen.items()}
+
+
+def for_interval(text: str, interval: str) -> tuple[Indicator, ...]:
+    """The indicators that `parse_configured` finds for one interval."""
+    return parse_configured(text)[_known_interval(interval)]
 
 
 def column(spec: str | Indicator, output: str) -> str:
@@ -46,6 +69,17 @@ def column(spec: str | Indicator, output: str) -> str:
 def columns_of(indicator: Indicator) -> tuple[str, ...]:
     """The names of all its columns, in the order of its outputs."""
     return tuple(column(indicator, output) for output in indicator.outputs)
+
+
+def _parts(text: str) -> list[str]:
+    return [part for part in re.split(r"[\s;]+", text) if part]
+
+
+def _known_interval(name: str, part: str = "") -> str:
+    if name not in INTERVALS:
+        where = f" in {part}" if part else ""
+        raise InputError(f"unknown interval {name!r}{where}; known: {', '.join(INTERVALS)}")
+    return name
 
 
 def _number(name: str, parameter: str, limits: Limits, text: str) -> float:

@@ -1,7 +1,6 @@
 """Bollinger bands, z-score, realised volatility and average true range."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -72,7 +71,7 @@ class Rvol(Windowed):
 
     def formula(self, *windows: Window) -> Outputs:
         closes = windows[0]
-        returns = [np.log(later / earlier) for earlier, later in pairwise(closes)]
+        returns = np.log(closes[1:] / closes[:-1])
         return {"rvol": deviation(returns, mean(returns), ddof=1)}
 
 

@@ -1,8 +1,9 @@
 """Indicators that depend on a window of recent bars only, and the statistics they share.
 
-A formula takes the window as a sequence of arrays, oldest first, and works element by element in that order. The same
-formula serves one step (arrays of keys) and a whole history (slices of it, shifted bar by bar), so both give the same
-bits. Nothing is carried from bar to bar but the window itself, so rounding errors cannot pile up.
+A formula takes the window as an array whose first axis runs over its bars, oldest first, and works element by element
+in that order. The same formula serves one step (window[lag] has the keys) and a whole history (window[lag] is a slice
+of it, shifted by that many bars), so both give the same bits. Nothing is carried from bar to bar but the window itself,
+so rounding errors cannot pile up.
 """
 
 from abc import abstractmethod
@@ -10,50 +11,65 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from core.indicators.base import BAR_FIELDS, Array, Bars, Indicator, Outputs, blocks, columns
+from core.indicators.base import BAR_FIELDS, Array, Bars, Indicator, Outputs, columns
 
-Window = Sequence[Array] | Array
+Window = Array
 Formula = Callable[..., Outputs]
 
 CELLS = 32_768  # of a slice: two or three of them stay in the processor's cache
+FEW = 131_072  # numbers in a window up to which one call over all of them is faster than a call per bar
+
+
+def sum_of(term: Callable[[Window], Array], window: Window) -> Array:
+    """The sum of a term that is computed element by element, oldest first."""
+    if window.size <= FEW:
+        return _down(np.ascontiguousarray(term(window)))
+    sum_ = term(window[0])
+    for values in window[1:]:
+        sum_ += term(values)
+    return sum_
+
+
+def _down(terms: Array) -> Array:
+    """The sum along the first axis, in its order: `reduce` keeps it unless that axis is contiguous in memory.
+
+    -0.0 is what addition changes nothing of; 0.0 would turn a -0.0 into 0.0.
+    """
+    if terms.size == len(terms):
+        return np.asarray(np.add.accumulate(terms, axis=0)[-1])
+    return np.asarray(np.add.reduce(terms, axis=0, initial=-0.0))
 
 
 def total(window: Window) -> Array:
     """The sum, oldest first."""
-    sum_ = window[0].copy()
-    for values in window[1:]:
-        sum_ += values
-    return sum_
+    return sum_of(np.positive, window)
 
 
 def mean(window: Window) -> Array:
     """The arithmetic mean, as first value + mean distance from it: exact for equal values, whatever they are."""
-    first = window[0]
-    distance = np.zeros_like(first)
-    for values in window[1:]:
-        distance += values - first
-    return first + distance / len(window)
+    first: Array = window[0]
+    return first + sum_of(lambda values: values - first, window) / len(window)
 
 
 def deviation(window: Window, centre: Array, ddof: int = 0) -> Array:
     """The standard deviation in two passes, given the mean; `ddof` 0 for the population, 1 for a sample."""
-    squares = np.zeros_like(centre)
-    for values in window:
-        distance = values - centre
-        squares += distance * distance
-    return np.sqrt(squares / (len(window) - ddof))
+    return np.sqrt(sum_of(lambda values: np.square(values - centre), window) / (len(window) - ddof))
 
 
-def push(ring: Array, newest: Array) -> Array:
-    """The window (keys, length) one bar on: the oldest value gone, the newest last."""
-    return np.concatenate([ring[:, 1:], newest[:, None]], axis=1)
+def shift(state: Array) -> Array:
+    """A state of a counter and windows one bar on; the newest place of each window is for the caller to fill."""
+    shifted = np.empty_like(state)
+    np.add(state[:, 0], 1, out=shifted[:, 0])
+    shifted[:, 1:-1] = state[:, 2:]
+    return shifted
 
 
 def unroll(ring: Array) -> Window:
-    """A window (keys, length) as a sequence of arrays (keys,)."""
-    return list(np.ascontiguousarray(ring.T))
+    """The window of a state's block (keys, length)."""
+    return np.ascontiguousarray(ring.T)
 
 
 def rolling(formula: Formula, span: int, outputs: Sequence[str], *series: Array) -> Outputs:
@@ -63,10 +79,15 @@ def rolling(formula: Formula, span: int, outputs: Sequence[str], *series: Array)
     step = max(1, CELLS // max(1, keys))
     for start in range(0, bars - span + 1, step):
         stop = min(start + step, bars - span + 1)
-        windows = [[values[start + lag : stop + lag] for lag in range(span)] for values in series]
+        windows = [_windows(values[start : stop + span - 1], span) for values in series]
         for output, values in formula(*windows).items():
             found[output][start + span - 1 : stop + span - 1] = values
     return found
+
+
+def _windows(values: Array, span: int) -> Window:
+    """Views (span, bars, keys) of a history: the n-th is the history n bars on."""
+    return np.moveaxis(sliding_window_view(values, span, axis=0), -1, 0)
 
 
 def later(values: Array, history: Array) -> Array:
@@ -122,8 +143,10 @@ class Windowed(Indicator):
         return columns(np.zeros(keys), np.full((keys, self.width - 1), np.nan))
 
     def advance(self, state: Array, bars: Bars) -> Array:
-        rings = [push(ring, item) for ring, item in zip(self._rings(state), self.items(bars), strict=True)]
-        return columns(state[:, 0] + 1, *rings)
+        shifted = shift(state)
+        for ring, newest in zip(self._rings(shifted), self.items(bars), strict=True):
+            ring[:, -1] = newest
+        return shifted
 
     def read(self, state: Array) -> Outputs:
         return self.formula(*(unroll(ring) for ring in self._rings(state)))
@@ -135,4 +158,5 @@ class Windowed(Indicator):
         return rolling(self.formula, self.ready_after, self.outputs, *self.items(bars))
 
     def _rings(self, state: Array) -> list[Array]:
-        return blocks(state, [self.ready_after] * len(self.inputs))
+        span = self.ready_after
+        return [state[:, left : left + span] for left in range(1, state.shape[1], span)]

@@ -144,7 +144,7 @@ class Span(Windowed):
         return {"span": np.maximum.reduce(highs) - np.minimum.reduce(lows)}
 
 
-def test_new_indicator_needs_a_class_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_indicator_has_a_batch_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(INDICATORS, "span", Span)
     bars = frame(walk(bars=40, keys=2))
     found = compute(bars, ["span:5"])["span_5"]
