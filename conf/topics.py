@@ -4,6 +4,7 @@ TICKS = "ticks"
 DEAD = "ticks.dead"
 BARS_LIVE = "bars.live"
 BARS = "bars"
+INDICATORS = "indicators"
 
 # Ticks carry the broker's own clock, so that "stamped in the future" is a property of the record:
 # every query, restart and replay of the log judges it alike, whatever the producer's clock says.
@@ -21,4 +22,6 @@ TOPIC_CONFIG: dict[str, dict[str, str]] = {
         "retention.bytes": str(4 << 30),
     },
     BARS: {"retention.ms": str(7 * 86_400_000)},
+    # The newest state of a key is what its live values are made from, for as long as a market may be closed.
+    INDICATORS: {"cleanup.policy": "compact,delete", "retention.ms": str(30 * 86_400_000)},
 }

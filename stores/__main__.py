@@ -63,7 +63,7 @@ def _retention(connection: psycopg.Connection, settings: Settings) -> int:
         sys.stdout.write("TimescaleDB drops old chunks by its own policy; nothing to do\n")
         return 0
     deleted = retain(connection, _kept(settings), SystemClock().now_us())
-    sys.stdout.write(f"deleted {deleted['ticks']} ticks and {deleted['bars']} bars\n")
+    sys.stdout.write(f"deleted {', '.join(f'{rows} {table}' for table, rows in deleted.items())}\n")
     return 0
 
 

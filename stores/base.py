@@ -6,9 +6,10 @@ import pyarrow as pa
 
 
 class BarSink(Protocol):
-    """Keeps bars. A write is idempotent, and a stored bar is replaced only by a newer `rev`.
+    """Keeps bars and their indicators. A write is idempotent, and a stored bar is replaced only by a newer `rev`.
 
-    Where one batch holds a bar twice, its greatest `rev` wins, and of equal ones the first.
+    Where one batch holds a bar twice, its greatest `rev` wins, and of equal ones the first. The same holds of
+    indicators, but those of another set replace those of an equal revision.
     Every call raises StoreUnavailable while the store does not answer; the same call may then be repeated.
     """
 
@@ -18,8 +19,8 @@ class BarSink(Protocol):
         """Make the store ready to be written to (tables, folders); may be called at every start."""
         ...
 
-    def write_bars(self, bars: pa.Table) -> None:
-        """Write a batch of `stores.schema.BAR_SCHEMA`."""
+    def write_bars(self, bars: pa.Table, indicators: pa.Table | None = None) -> None:
+        """Write a batch of `stores.schema.BAR_SCHEMA`, and of `INDICATOR_SCHEMA` for some or all of its bars."""
         ...
 
     def close(self) -> None: ...

@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long rows are kept, in days of event time."""
+    """How long rows are kept, in days of event time; indicators as long as their bars."""
 
     ticks_days: int = 30
     bars_days: int = 365
@@ -36,6 +36,7 @@ class Hypertable:
 # Compression sorts by every column of the unique constraint, so that a late row finds its place.
 TICKS = Hypertable("ticks", "event_time", "symbol", "event_time DESC, identity", 2)
 BARS = Hypertable("bars", "start", 'symbol, "interval"', '"start" DESC', 7)
+INDICATORS = Hypertable("indicators", "start", 'symbol, "interval"', '"start" DESC', 7)
 
 
 def apply(connection: psycopg.Connection, retention: Retention) -> bool:
@@ -52,10 +53,10 @@ def apply(connection: psycopg.Connection, retention: Retention) -> bool:
 
 def statements(retention: Retention, *, community: bool = True) -> list[str]:
     """The SQL, in order. Compression and policies are not in the Apache-licensed build (`community=False`)."""
-    made = [_make(table) for table in (TICKS, BARS)]
+    days = ((TICKS, retention.ticks_days), (BARS, retention.bars_days), (INDICATORS, retention.bars_days))
+    made = [_make(table) for table, _ in days]
     if not community:
         return made
-    days = ((TICKS, retention.ticks_days), (BARS, retention.bars_days))
     return made + [sql for table, keep in days for sql in (*_compress(table, keep), *_retain(table, keep))]
 
 

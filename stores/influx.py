@@ -1,8 +1,9 @@
-"""Bars, and points of any measurement, in InfluxDB 2.
+"""Bars, their indicators, and points of any measurement, in InfluxDB 2.
 
 A point is known by measurement, tags and time, so a repeated write changes nothing and an amended bar overwrites.
-Two things InfluxDB cannot do for us: it keeps amounts as doubles, and it does not compare revisions, so an older
-revision that is written after a newer one replaces it. Within a batch the newest is chosen here.
+Three things InfluxDB cannot do for us: it keeps amounts as doubles; it does not compare revisions, so an older
+revision that is written after a newer one replaces it (within a batch the newest is chosen here); and it knows no null,
+so a value that a newer revision lacks stays as the older one wrote it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from influxdb_client.rest import ApiException
 from conf.settings import Settings
 from core.errors import ConfigError, InputError, StoreUnavailable
 from core.records import BAR_KEY
+from stores.schema import values_of
 
 NAME = "influx"
 TIMEOUT_MS = 5_000
@@ -65,8 +67,8 @@ class InfluxStore:
     def setup(self) -> None:
         """Nothing to prepare: the bucket and how long it keeps are the server's own settings."""
 
-    def write_bars(self, bars: pa.Table) -> None:
-        self._send(bar_lines(bars))
+    def write_bars(self, bars: pa.Table, indicators: pa.Table | None = None) -> None:
+        self._send(bar_lines(bars) + ([] if indicators is None else indicator_lines(indicators)))
 
     def write_points(self, measurement: str, points: Iterable[Point]) -> None:
         """Write points of any measurement; tags and fields as they are given."""
@@ -130,6 +132,25 @@ def bar_lines(bars: pa.Table) -> list[str]:
             tags = f"symbol={_tag(symbol)},interval={_tag(interval)}"
             newest[symbol, interval, start] = rev, f"bars,{tags} {','.join(fields)} {start}"
     return [line for _, line in newest.values()]
+
+
+def indicator_lines(indicators: pa.Table) -> list[str]:
+    """A batch of INDICATOR_SCHEMA as line protocol in microseconds, each bar's newest revision; no null, no state."""
+    names = (*BAR_KEY, "rev", "values")
+    columns = [indicators["start"].cast(pa.int64()) if name == "start" else indicators[name] for name in names]
+    newest: dict[tuple[str, str, int], tuple[int, str]] = {}
+    for symbol, interval, start, rev, values in zip(*(column.to_pylist() for column in columns), strict=True):
+        held = newest.get((symbol, interval, start))
+        if held is None or held[0] <= rev:
+            newest[symbol, interval, start] = rev, values
+    return [_indicator_line(*key, rev, values) for key, (rev, values) in newest.items()]
+
+
+def _indicator_line(symbol: str, interval: str, start: int, rev: int, values: str) -> str:
+    fields: dict[str, Value] = {**values_of(values), "rev": rev}
+    line = point_line("indicators", Point(start, {"symbol": symbol, "interval": interval}, fields))
+    assert line is not None  # there is always a revision
+    return line
 
 
 def point_line(measurement: str, point: Point) -> str | None:

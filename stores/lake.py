@@ -11,7 +11,6 @@ without one is the trace of a crash, and disappears under the retried batch.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ import pyarrow.parquet as pq
 from conf.settings import Settings
 from core.errors import InputError, StoreUnavailable
 from core.intervals import DAY_US
+from stores.files import write_atomically
 from stores.schema import BAR_SCHEMA, TICK_SCHEMA
 
 NAME = "lake"
@@ -70,7 +70,9 @@ class LakeStore:
     def write_ticks(self, ticks: pa.Table, batch_id: str | None = None) -> None:
         self._write("ticks", ticks.select(TICK_SCHEMA.names), "event_time", batch_id)
 
-    def write_bars(self, bars: pa.Table, batch_id: str | None = None) -> None:
+    def write_bars(self, bars: pa.Table, indicators: pa.Table | None = None, *, batch_id: str | None = None) -> None:
+        """Write the bars. The lake keeps no indicators: they follow from the bars."""
+        del indicators
         self._write("bars", bars.select(BAR_SCHEMA.names), "start", batch_id)
 
     def read_ticks(self, start_us: int, end_us: int, symbols: Sequence[str] | None = None) -> pa.Table:
@@ -128,10 +130,10 @@ class LakeStore:
         parts = []
         for symbol, of_symbol, blob in blobs:
             part = _part(f"{_symbol_folder(symbol)}/part-{batch}.parquet", of_symbol, time, blob)
-            _write_atomically(folder / part.file, blob)
+            write_atomically(folder / part.file, blob)
             parts.append(part)
         manifest = json.dumps({"version": 1, "files": [asdict(part) for part in parts]}, indent=1)
-        _write_atomically(folder / MANIFESTS / f"{batch}.json", manifest.encode())
+        write_atomically(folder / MANIFESTS / f"{batch}.json", manifest.encode())
 
     def _read(
         self, table: str, time: str, schema: pa.Schema, start_us: int, end_us: int, symbols: Sequence[str] | None
@@ -195,23 +197,6 @@ def _quoted(text: str) -> str:
 
 def _symbol_folder(symbol: str) -> str:
     return f"symbol={_quoted(symbol)}"
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    """The file is there whole, and still there after a power cut, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A dot hides the file from Spark and from us should we die here; the retry overwrites it.
-    unfinished = path.with_name(f".{path.name}.tmp")
-    with unfinished.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _parts(day: Path) -> list[Part]:

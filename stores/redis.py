@@ -1,11 +1,16 @@
-"""The newest bars in Redis: hashes with a lifetime, and a message for whoever listens.
+"""The newest bars and their indicators in Redis: hashes with a lifetime, and a message for whoever listens.
 
 - `bar:{symbol}:{interval}`: hash of the newest bar: `open high low close volume vwap trade_count`, `json` (the
   whole bar), `start rev offset` (what it is compared by). Never goes back.
+- `indicators:{symbol}:{interval}`: hash `json` (an object, column -> number or null) and `start rev offset` of the bar
+  they belong to: the newest that `bar:` took and that came with indicators. Never goes back, lives as long as `bar:`.
 - `tail:{symbol}:{interval}`: hash start -> JSON of the newest 30 bars, forming, final and amended.
 - `latest:{symbol}`: hash `price event_us received_us volume start rev`, from the 1-minute bar.
 - `symbols`: sorted set of the symbols seen lately; the score is the second of the write, to a tenth of the lifetime.
 - channel `bar:{symbol}:{interval}`: the JSON of every bar that was news.
+
+The JSON of a bar that came with indicators has them as its last key, `indicators`, wherever it stands: one message
+holds both, and indicators have no channel of their own.
 
 Amounts are decimal text, an absent one is empty; times are microseconds since the epoch.
 """
@@ -31,7 +36,7 @@ from conf.settings import Settings
 from core.errors import ConfigError, InputError, StoreUnavailable
 from core.records import BAR_COLUMNS
 from stores.redis_script import TAIL_BARS, WRITE_BARS
-from stores.schema import BAR_SCHEMA
+from stores.schema import BAR_SCHEMA, values_of
 
 NAME = "redis"
 TIMEOUT_SECONDS = 2.0
@@ -42,7 +47,10 @@ _PASSING = ("OOM", "MISCONF", "LOADING", "BUSY", "READONLY", "MASTERDOWN", "TRYA
 
 
 class LiveRow(msgspec.Struct, frozen=True, array_like=True):
-    """A bar on its way to Redis: what it is compared by, and its JSON. `offset` is `last_offset`, -1 for none."""
+    """A bar on its way to Redis: what it is compared by, its JSON, and that of its indicators, empty for none.
+
+    `offset` is `last_offset`, -1 for none.
+    """
 
     symbol: str
     interval: str
@@ -50,6 +58,7 @@ class LiveRow(msgspec.Struct, frozen=True, array_like=True):
     rev: int
     offset: int
     payload: bytes
+    indicators: bytes = b""
 
 
 class _Summary(msgspec.Struct):
@@ -66,8 +75,26 @@ class _Summary(msgspec.Struct):
     received_us: int | None = None
 
 
+class _Key(msgspec.Struct):
+    """What tells a bar and its revision apart."""
+
+    symbol: str
+    interval: str
+    start: int
+    rev: int
+
+
+class _Shown(msgspec.Struct):
+    """What a bar's JSON may have beside the bar."""
+
+    indicators: dict[str, float | None] | None = None
+
+
 _summary = msgspec.json.Decoder(_Summary)
+_key = msgspec.json.Decoder(_Key)
+_indicators = msgspec.json.Decoder(_Shown)
 _encoder = msgspec.msgpack.Encoder()
+_BarKey = tuple[str, str, int, int]
 _AMOUNTS = tuple(field.name for field in BAR_SCHEMA if pa.types.is_decimal(field.type))
 
 
@@ -98,15 +125,23 @@ class RedisStore:
         self.connections += 1
         connection.on_connect()
 
-    def write_bars(self, bars: pa.Table) -> None:
-        self.write_live(live_rows(bars))
+    def write_bars(self, bars: pa.Table, indicators: pa.Table | None = None) -> None:
+        self.write_live(live_rows(bars, indicators))
 
     def write_live(self, rows: Sequence[LiveRow]) -> int:
         """Write rows in one round trip per 200; how many were news and so were published.
 
-        Raises InputError when a payload is not the JSON of a bar.
+        Raises InputError when a payload is not the JSON of a bar, or `indicators` not an object of numbers.
         """
         return sum(self._call(rows[at : at + ROWS_PER_CALL]) for at in range(0, len(rows), ROWS_PER_CALL))
+
+    def tails(self, keys: Sequence[tuple[str, str]]) -> list[LiveRow]:
+        """The bars that are held of these (symbol, interval), at most 30 of each, in no order."""
+        with translated():
+            pipeline = self._client.pipeline(transaction=False)
+            for symbol, interval in keys:
+                pipeline.hvals(f"tail:{symbol}:{interval}")
+            return [_held_row(payload) for found in pipeline.execute() for payload in found]
 
     def close(self) -> None:
         self._client.close()
@@ -120,32 +155,57 @@ class RedisStore:
             return int(self._script(args=[packed, int(time.time()), self._ttl, TAIL_BARS]))
 
 
+def _held_row(payload: bytes) -> LiveRow:
+    key = _key.decode(payload)
+    return LiveRow(key.symbol, key.interval, key.start, key.rev, -1, payload)
+
+
 def _packed(row: LiveRow) -> tuple[str, ...]:
     """The row as the script reads it, all text: Redis 6's MessagePack has no bytes, and formats numbers slowly."""
     bar = _summary.decode(row.payload)
-    keys = (row.symbol, row.interval, str(row.start), str(row.rev), str(row.offset), row.payload.decode())
+    keys = (row.symbol, row.interval, str(row.start), str(row.rev), str(row.offset), _with_indicators(row).decode())
     amounts = (bar.open or "", bar.high or "", bar.low or "", bar.close or "", bar.volume or "", bar.vwap or "")
-    return keys + amounts + (str(bar.trade_count or 0), str(bar.close_us or row.start), str(bar.received_us or ""))
+    counts = (str(bar.trade_count or 0), str(bar.close_us or row.start), str(bar.received_us or ""))
+    return keys + amounts + counts + (row.indicators.decode(),)
+
+
+def _with_indicators(row: LiveRow) -> bytes:
+    """The bar's JSON, its indicators as the last key."""
+    if not row.indicators:
+        return row.payload
+    values_of(row.indicators)  # nobody who listens is to get what is not JSON
+    return b'%b,"indicators":%b}' % (row.payload.rstrip()[:-1], row.indicators)
 
 
 def make_redis(settings: Settings) -> RedisStore:
     return RedisStore(settings.redis_url.get_secret_value(), settings.redis_ttl_seconds)
 
 
-def live_rows(bars: pa.Table) -> list[LiveRow]:
-    """A batch of BAR_SCHEMA as rows with their JSON."""
+def live_rows(bars: pa.Table, indicators: pa.Table | None = None) -> list[LiveRow]:
+    """A batch of BAR_SCHEMA as rows with their JSON, and that of their indicators where INDICATOR_SCHEMA has them."""
     times = {name: bars[name].cast(pa.int64()) for name in ("start", "end")}
     columns = [times.get(name, bars[name]).to_pylist() for name in BAR_COLUMNS]
-    return [_live_row(dict(zip(BAR_COLUMNS, values, strict=True))) for values in zip(*columns, strict=True)]
+    found = {} if indicators is None else _values_by_bar(indicators)
+    return [_live_row(dict(zip(BAR_COLUMNS, values, strict=True)), found) for values in zip(*columns, strict=True)]
 
 
-def _live_row(bar: dict[str, Any]) -> LiveRow:
+def _values_by_bar(indicators: pa.Table) -> dict[_BarKey, bytes]:
+    """The JSON of the values by the bar and revision that they were computed from."""
+    starts = indicators["start"].cast(pa.int64()).to_pylist()
+    columns = [indicators[name].to_pylist() for name in ("symbol", "interval", "rev", "values")]
+    return {
+        (symbol, interval, start, rev): values.encode()
+        for start, symbol, interval, rev, values in zip(starts, *columns, strict=True)
+    }
+
+
+def _live_row(bar: dict[str, Any], indicators: dict[_BarKey, bytes]) -> LiveRow:
     offset = bar["last_offset"]
     for name in _AMOUNTS:
         if bar[name] is not None:
             bar[name] = format(bar[name], "f")  # str() would write 1E-8
-    payload = msgspec.json.encode(bar)
-    return LiveRow(bar["symbol"], bar["interval"], bar["start"], bar["rev"], -1 if offset is None else offset, payload)
+    key = (bar["symbol"], bar["interval"], bar["start"], bar["rev"])
+    return LiveRow(*key, -1 if offset is None else offset, msgspec.json.encode(bar), indicators.get(key, b""))
 
 
 def bar_from_json(payload: bytes) -> dict[str, Any]:
@@ -217,17 +277,34 @@ class RedisReader:
             held = await self._client.hgetall(f"latest:{symbol}")
         return _latest({name.decode(): value.decode() for name, value in held.items()}) if held else None
 
-    async def tail(self, symbol: str, interval: str) -> list[dict[str, Any]]:
-        """The newest bars by start, at most 30; dicts like those of `TimescaleReader.bars`."""
+    async def tail(self, symbol: str, interval: str, *, with_indicators: bool = False) -> list[dict[str, Any]]:
+        """The newest bars by start, at most 30; dicts like those of `TimescaleReader.bars`.
+
+        `with_indicators` adds the key `indicators`: column -> double or None, itself None where the bar has none.
+        """
         with translated():
             held = await self._client.hvals(f"tail:{symbol}:{interval}")
-        return sorted((bar_from_json(payload) for payload in held), key=lambda bar: int(bar["start"]))
+        bars = [bar_from_json(payload) | (_shown(payload) if with_indicators else {}) for payload in held]
+        return sorted(bars, key=lambda bar: int(bar["start"]))
+
+    async def indicators(self, symbol: str, interval: str) -> dict[str, Any] | None:
+        """The newest indicators: `start` and `rev` of their bar, and `values`, column -> double or None.
+
+        None when there were none within the lifetime of the keys.
+        """
+        with translated():
+            start, rev, values = await self._client.hmget(f"indicators:{symbol}:{interval}", "start", "rev", "json")
+        return None if values is None else {"start": int(start), "rev": int(rev), "values": values_of(values)}
 
     async def symbols(self) -> list[str]:
         """The symbols written within the lifetime of the keys, by name."""
         with translated():
             held = await self._client.zrange("symbols", 0, -1)
         return sorted(symbol.decode() for symbol in held)
+
+
+def _shown(payload: bytes) -> dict[str, Any]:
+    return {"indicators": _indicators.decode(payload).indicators}
 
 
 def _latest(held: dict[str, str]) -> dict[str, Any]:

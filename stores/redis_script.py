@@ -53,7 +53,7 @@ end
 
 for i = 1, #rows do
   local symbol, interval, start, rev, offset, payload, open, high, low, close, volume, vwap, trade_count, close_us,
-        received_us = unpack(rows[i])
+        received_us, indicators = unpack(rows[i])
   local bar, tail = 'bar:' .. symbol .. ':' .. interval, 'tail:' .. symbol .. ':' .. interval
   local held = redis.call('HMGET', bar, 'start', 'rev', 'offset', 'renewed')
   local take = false
@@ -65,6 +65,13 @@ for i = 1, #rows do
                'open', open, 'high', high, 'low', low, 'close', close, 'volume', volume, 'vwap', vwap,
                'trade_count', trade_count, 'json', payload)
     keep_in_tail(tail, start, payload)
+    local shown = (renew or indicators ~= '') and 'indicators:' .. symbol .. ':' .. interval
+    local added = indicators ~= '' and redis.call('HSET', shown, 'start', start, 'rev', rev, 'offset', offset,
+                                                  'json', indicators)
+    if added and added > 0 and not renew then
+      -- It lives as long as the bar that says what is newer: if it outlived it, an older row could replace it.
+      redis.call('PEXPIRE', shown, redis.call('PTTL', bar))
+    end
     local latest = interval == '1m' and 'latest:' .. symbol
     if latest and close ~= '' then
       redis.call('HSET', latest, 'price', close, 'event_us', close_us, 'received_us', received_us,
@@ -74,6 +81,7 @@ for i = 1, #rows do
       renewed = true
       redis.call('EXPIRE', bar, ttl)
       redis.call('EXPIRE', tail, ttl)
+      redis.call('EXPIRE', shown, ttl)
       redis.call('ZADD', 'symbols', now_text, symbol)
     end
     if latest and (renew or start ~= held[1]) then redis.call('EXPIRE', latest, ttl) end

@@ -15,9 +15,9 @@ _TICKS = """
     DELETE FROM ticks WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM ticks WHERE symbol = %(symbol)s AND event_time < %(before)s LIMIT %(rows)s))
 """
-_BARS = """
-    DELETE FROM bars WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM bars WHERE symbol = %(symbol)s AND "interval" = %(interval)s AND "start" < %(before)s
+_BY_INTERVAL = """
+    DELETE FROM {0} WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM {0} WHERE symbol = %(symbol)s AND "interval" = %(interval)s AND "start" < %(before)s
         LIMIT %(rows)s))
 """
 
@@ -27,9 +27,9 @@ def retain(
 ) -> dict[str, int]:
     """Delete rows older than `retention` as of `now_us` over an autocommit connection; rows deleted by table.
 
-    A symbol stays listed when its last row goes.
+    A symbol stays listed when its last row goes, and the state of its indicators stays.
     """
-    deleted = {"ticks": 0, "bars": 0}
+    deleted = {"ticks": 0, "bars": 0, "indicators": 0}
     for table, statement, where in _slices(connection, retention, now_us):
         while (gone := connection.execute(statement.encode(), where | {"rows": slice_rows}).rowcount) > 0:
             deleted[table] += gone
@@ -45,4 +45,6 @@ def _slices(
     for symbol in symbols:
         yield "ticks", _TICKS, {"symbol": symbol, "before": ticks_before}
         for interval in INTERVALS:
-            yield "bars", _BARS, {"symbol": symbol, "interval": interval, "before": bars_before}
+            where = {"symbol": symbol, "interval": interval, "before": bars_before}
+            for table in ("bars", "indicators"):
+                yield table, _BY_INTERVAL.format(table), where

@@ -1,7 +1,9 @@
-"""The Arrow schemas that batches of ticks and bars travel in, the same for every store."""
+"""The Arrow schemas that batches of ticks, bars and indicators travel in, the same for every store."""
 
+import msgspec
 import pyarrow as pa
 
+from core.errors import InputError
 from core.records import BAR_COLUMNS, Bar
 
 TIME = pa.timestamp("us", tz="UTC")
@@ -60,10 +62,50 @@ TICK_SCHEMA = pa.schema(
     ]
 )
 
+INDICATOR_SCHEMA = pa.schema(
+    [
+        pa.field("symbol", pa.string(), nullable=False),
+        pa.field("interval", pa.string(), nullable=False),
+        pa.field("start", TIME, nullable=False),
+        pa.field("rev", pa.int32(), nullable=False),
+        # The set that was computed: canonical specs, one space between.
+        pa.field("specs", pa.string(), nullable=False),
+        # A compact JSON object, column -> number or null.
+        pa.field("values", pa.string(), nullable=False),
+        pa.field("ready", pa.bool_(), nullable=False),
+        pa.field("stable", pa.bool_(), nullable=False),
+        # Little-endian doubles: the memory of the key after this bar. Only on the newest bar of its key in a batch.
+        pa.field("state", pa.binary()),
+        pa.field("processed_us", pa.int64()),
+    ]
+)
+
+# What indicators are continued from, one row per (symbol, interval); `start` in microseconds since the epoch.
+STATE_SCHEMA = pa.schema(
+    [
+        pa.field("symbol", pa.string(), nullable=False),
+        pa.field("interval", pa.string(), nullable=False),
+        pa.field("start", pa.int64(), nullable=False),
+        pa.field("rev", pa.int32(), nullable=False),
+        pa.field("specs", pa.string(), nullable=False),
+        pa.field("state", pa.binary(), nullable=False),
+    ]
+)
+
 assert tuple(BAR_SCHEMA.names) == BAR_COLUMNS
+
+_values = msgspec.json.Decoder(dict[str, float | None])
 
 
 def bars_table(bars: list[Bar]) -> pa.Table:
     """Bar records as a batch."""
     columns = {name: [getattr(bar, name) for bar in bars] for name in BAR_COLUMNS}
     return pa.table(columns, schema=BAR_SCHEMA)
+
+
+def values_of(text: str | bytes) -> dict[str, float | None]:
+    """The column `values` of INDICATOR_SCHEMA as doubles. Raises InputError when it is not such an object."""
+    try:
+        return _values.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"not the JSON of indicator values: {error}") from None

@@ -1,10 +1,10 @@
-"""Ticks and bars in TimescaleDB, or in a PostgreSQL without it: the writes, and the reads re-exported.
+"""Ticks, bars and indicators in TimescaleDB, or in a PostgreSQL without it: the writes, and the reads re-exported.
 
 A batch goes in by COPY and one statement, in one transaction: it is there whole or not at all.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,10 +15,12 @@ from psycopg import errors
 from psycopg_pool import ConnectionPool
 
 from conf.settings import Settings
+from core.records import BAR_KEY
 from stores.copying import csv_bytes
 from stores.migrations import Retention, migrate
-from stores.postgres import NAME, connect_args, translated
-from stores.schema import BAR_SCHEMA, TICK_SCHEMA
+from stores.postgres import NAME, connect_args, to_time, translated
+from stores.schema import BAR_SCHEMA, INDICATOR_SCHEMA, STATE_SCHEMA, TICK_SCHEMA
+from stores.staging import Staging, copy_csv, replaced
 from stores.timescale_reads import TimescaleReader
 
 __all__ = ["TimescaleReader", "TimescaleStore", "make_timescale"]
@@ -31,33 +33,53 @@ RECONNECT_SECONDS = 2.0
 STAGED_AFTER_DUPLICATE = 16
 
 
-def _columns(schema: pa.Schema) -> str:
-    return ", ".join(f'"{name}"' for name in schema.names)
-
-
-_TICK_COLUMNS, _BAR_COLUMNS = _columns(TICK_SCHEMA), _columns(BAR_SCHEMA)
-_COPY_TICKS = f"COPY ticks ({_TICK_COLUMNS}) FROM STDIN (FORMAT csv)"
-
-# ctid is the order of arrival in a table that is only ever filled and emptied.
-_STAGE_TICKS = "CREATE TEMP TABLE IF NOT EXISTS ticks_staging (LIKE ticks) ON COMMIT DELETE ROWS"
-_COPY_STAGED_TICKS = f"COPY ticks_staging ({_TICK_COLUMNS}) FROM STDIN (FORMAT csv)"
-_INSERT_STAGED_TICKS = f"""
-    INSERT INTO ticks ({_TICK_COLUMNS})
-    SELECT DISTINCT ON (symbol, event_time, identity) {_TICK_COLUMNS} FROM ticks_staging
-    ORDER BY symbol, event_time, identity, kafka_offset NULLS LAST, ctid
-    ON CONFLICT (symbol, event_time, identity) DO NOTHING
+_TICKS = Staging(
+    "ticks",
+    tuple(TICK_SCHEMA.names),
+    key=("symbol", "event_time", "identity"),
+    order="kafka_offset NULLS LAST, ctid",
+    conflict="DO NOTHING",
+)
+_BARS = Staging(
+    "bars",
+    tuple(BAR_SCHEMA.names),
+    key=BAR_KEY,
+    order="rev DESC, ctid",
+    conflict=replaced(BAR_SCHEMA.names, BAR_KEY, "bars.rev < excluded.rev"),
+)
+_INDICATOR_COLUMNS = tuple(name for name in INDICATOR_SCHEMA.names if name != "state")
+_INDICATORS = Staging(
+    "indicators",
+    _INDICATOR_COLUMNS,
+    key=BAR_KEY,
+    order="rev DESC, ctid",
+    conflict=replaced(
+        _INDICATOR_COLUMNS,
+        BAR_KEY,
+        "indicators.rev < excluded.rev OR (indicators.rev = excluded.rev AND indicators.specs <> excluded.specs)",
+    ),
+)
+_STATE_KEY = ("symbol", "interval")
+_STATES = Staging(
+    "indicator_states",
+    tuple(STATE_SCHEMA.names),
+    key=_STATE_KEY,
+    order='"start" DESC, rev DESC, ctid DESC',
+    conflict=replaced(
+        STATE_SCHEMA.names,
+        _STATE_KEY,
+        '(indicator_states."start", indicator_states.rev) <= (excluded."start", excluded.rev)',
+    ),
+)
+_READ_BARS_BEFORE = f"""
+    SELECT {", ".join(f'found."{name}"' for name in BAR_SCHEMA.names)}
+    FROM unnest(%s::text[], %s::text[]) AS asked (s, i), LATERAL (
+        SELECT * FROM bars WHERE symbol = s AND "interval" = i AND "start" < %s ORDER BY "start" DESC LIMIT %s) AS found
+    ORDER BY found."start"
 """
-
-_STAGE_BARS = "CREATE TEMP TABLE IF NOT EXISTS bars_staging (LIKE bars) ON COMMIT DELETE ROWS"
-_COPY_STAGED_BARS = f"COPY bars_staging ({_BAR_COLUMNS}) FROM STDIN (FORMAT csv)"
-# Sorted by key, so that two writers of the same bars queue up instead of locking each other out.
-_UPSERT_STAGED_BARS = f"""
-    INSERT INTO bars ({_BAR_COLUMNS})
-    SELECT DISTINCT ON (symbol, "interval", "start") {_BAR_COLUMNS} FROM bars_staging
-    ORDER BY symbol, "interval", "start", rev DESC, ctid
-    ON CONFLICT (symbol, "interval", "start") DO UPDATE SET
-    {", ".join(f'"{c}" = excluded."{c}"' for c in BAR_SCHEMA.names if c not in ("symbol", "interval", "start"))}
-    WHERE bars.rev < excluded.rev
+_READ_STATES = """
+    SELECT symbol, "interval", (extract(epoch FROM "start") * 1000000)::bigint, rev, specs, state FROM indicator_states
+    ORDER BY symbol, "interval"
 """
 
 # Last in the transaction and sorted by symbol: the row locks are short and taken in one order.
@@ -102,15 +124,32 @@ class TimescaleStore:
         with translated(), psycopg.connect(**self._args, autocommit=True) as connection:
             migrate(connection, self._retention)
 
-    def write_bars(self, bars: pa.Table) -> None:
-        if bars.num_rows == 0:
+    def write_bars(self, bars: pa.Table, indicators: pa.Table | None = None) -> None:
+        """Bars, indicators and states in one transaction: what a state was made of is there when the state is."""
+        parts = [(_BARS, bars), *_indicator_parts(indicators)]
+        batches = [(part, csv_bytes(rows.select(part.columns))) for part, rows in parts if rows.num_rows]
+        if not batches:
             return
-        data, seen = csv_bytes(bars.select(BAR_SCHEMA.names)), _seen_in_bars(bars)
+        seen = _seen_in_bars(bars)
         with self._transaction() as connection:
-            connection.execute(_STAGE_BARS)
-            _copy(connection, _COPY_STAGED_BARS, data)
-            connection.execute(_UPSERT_STAGED_BARS)
+            for part, data in batches:
+                part.write(connection, data)
             connection.execute(_UPSERT_SYMBOLS, seen)
+
+    def read_states(self) -> pa.Table:
+        """Every state held, as STATE_SCHEMA, by symbol and interval."""
+        with self._transaction() as connection:
+            rows = connection.execute(_READ_STATES, binary=True).fetchall()
+        return pa.Table.from_pylist(
+            [dict(zip(STATE_SCHEMA.names, row, strict=True)) for row in rows], schema=STATE_SCHEMA
+        )
+
+    def read_bars_before(self, keys: Sequence[tuple[str, str]], before_us: int, count: int) -> pa.Table:
+        """The last `count` bars before a moment, in microseconds, of each (symbol, interval), as BAR_SCHEMA."""
+        symbols, intervals = [symbol for symbol, _ in keys], [interval for _, interval in keys]
+        with self._transaction() as connection:
+            rows = connection.execute(_READ_BARS_BEFORE, [symbols, intervals, to_time(before_us), count]).fetchall()
+        return pa.Table.from_pylist([dict(zip(BAR_SCHEMA.names, row, strict=True)) for row in rows], schema=BAR_SCHEMA)
 
     def write_ticks(self, ticks: pa.Table) -> None:
         """Straight into the table while no tick is known yet, through a staging table otherwise."""
@@ -134,14 +173,12 @@ class TimescaleStore:
 
     def _write_straight(self, data: bytes, seen: list[list[Any]]) -> None:
         with self._transaction() as connection:
-            _copy(connection, _COPY_TICKS, data)
+            copy_csv(connection, _TICKS.table, _TICKS.columns, data)
             connection.execute(_UPSERT_SYMBOLS, seen)
 
     def _write_staged(self, data: bytes, seen: list[list[Any]]) -> None:
         with self._transaction() as connection:
-            connection.execute(_STAGE_TICKS)
-            _copy(connection, _COPY_STAGED_TICKS, data)
-            connection.execute(_INSERT_STAGED_TICKS)
+            _TICKS.write(connection, data)
             connection.execute(_UPSERT_SYMBOLS, seen)
 
     @contextmanager
@@ -181,9 +218,11 @@ def make_timescale(settings: Settings) -> TimescaleStore:
     )
 
 
-def _copy(connection: psycopg.Connection, statement: str, data: bytes) -> None:
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(data)
+def _indicator_parts(indicators: pa.Table | None) -> list[tuple[Staging, pa.Table]]:
+    """What of a batch of INDICATOR_SCHEMA goes to which table."""
+    if indicators is None:
+        return []
+    return [(_INDICATORS, indicators), (_STATES, indicators.filter(pc.is_valid(indicators["state"])))]
 
 
 def _seen_in_ticks(ticks: pa.Table) -> list[list[Any]]:

@@ -1,4 +1,4 @@
-"""Reads of ticks and bars for the API: asynchronous, bounded in rows and in time."""
+"""Reads of ticks, bars and indicators for the API: asynchronous, bounded in rows and in time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 from core.errors import StoreUnavailable
 from core.records import BAR_COLUMNS
 from stores.postgres import NAME, connect_args, to_time, translated
+from stores.schema import values_of
 
 T = TypeVar("T")
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
@@ -21,6 +22,7 @@ _TICKS = _EPOCH_US.format("event_time", "event_us") + (
     ", symbol, seq, price, size, trade_id, source, venue, conditions, kind, reported_us, received_us,"
     " kafka_partition, kafka_offset"
 )
+_INDICATORS = _EPOCH_US.format("start", "start") + ', rev, specs, "values"::text, ready, stable, processed_us'
 _SYMBOLS = ", ".join(
     ("symbol", _EPOCH_US.format("first_seen", "first_seen"), _EPOCH_US.format("last_seen", "last_seen"))
 )
@@ -113,6 +115,25 @@ class TimescaleReader:
             f' ORDER BY "start" {way} LIMIT %s',
             [symbol, interval, to_time(start_us), to_time(end_us), limit],
         )
+
+    async def indicators(
+        self, symbol: str, interval: str, start_us: int, end_us: int, limit: int, newest_first: bool = False
+    ) -> list[dict[str, Any]]:
+        """`start`, `rev`, `specs`, `values`, `ready`, `stable`, `processed_us` of the first `limit` bars that start in
+        the range, or of the last ones, newest first.
+
+        `values` is a dict of column -> double as it was computed or None, in no order (a negative zero has lost its
+        sign); `ready` and `stable` are bool.
+        """
+        way = "DESC" if newest_first else "ASC"
+        rows = await self._rows(
+            f'SELECT {_INDICATORS} FROM indicators WHERE symbol = %s AND "interval" = %s AND "start" >= %s'
+            f' AND "start" < %s ORDER BY "start" {way} LIMIT %s',
+            [symbol, interval, to_time(start_us), to_time(end_us), limit],
+        )
+        for row in rows:
+            row["values"] = values_of(row["values"])
+        return rows
 
     async def freshness(self) -> dict[str, Any]:
         """`last_tick_event_us`, `last_tick_received_us`, `last_bar_end_us` (None before the first), and the

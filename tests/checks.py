@@ -3,6 +3,9 @@
 A check takes the store under test, as an `Opened` one, writes through the sink and looks at what is held.
 """
 
+import json
+import random
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,8 +13,9 @@ from decimal import Decimal
 import pyarrow as pa
 
 from stores.base import BarSink, TickSink
-from stores.schema import BAR_SCHEMA, TICK_SCHEMA
+from stores.schema import BAR_SCHEMA, INDICATOR_SCHEMA, STATE_SCHEMA, TICK_SCHEMA
 from tests.batches import Row, by_key, make_bar, make_bars, make_tick, make_ticks, rows_of
+from tests.factories import indicators, indicators_table, state
 
 HUGE = Decimal("9999999999.99999999")
 TINY = Decimal("0.00000001")
@@ -47,8 +51,34 @@ class OpenedTicks:
         return True
 
 
+@dataclass(frozen=True)
+class OpenedIndicators:
+    """A bar sink and ways to read what it holds beside the bars.
+
+    `read` gives rows of INDICATOR_SCHEMA without `state`, times as integers and `values` as a dict of doubles;
+    `states` gives STATE_SCHEMA.
+    """
+
+    sink: BarSink
+    read: Callable[[], list[Row]]
+    states: Callable[[], pa.Table]
+
+    def holds(self, *expected: Row) -> bool:
+        rows = [{name: value for name, value in row.items() if name != "state"} for row in expected]
+        assert by_key(self.read()) == by_key(row | {"values": json.loads(row["values"])} for row in rows)
+        return True
+
+    def continues_from(self, *expected: Row) -> bool:
+        rows = [{name: row[name] for name in STATE_SCHEMA.names} for row in expected]
+        held = self.states()
+        assert held.schema == STATE_SCHEMA
+        assert by_key(held.to_pylist()) == by_key(rows)
+        return True
+
+
 BarCheck = Callable[[OpenedBars], None]
 TickCheck = Callable[[OpenedTicks], None]
+IndicatorCheck = Callable[[OpenedIndicators], None]
 
 
 def bar_sink_checks() -> Iterator[BarCheck]:
@@ -80,6 +110,24 @@ def tick_sink_checks() -> Iterator[TickCheck]:
     yield extreme_ticks_are_exact
     yield odd_tick_texts_come_back
     yield five_thousand_ticks_are_held
+
+
+def indicator_checks() -> Iterator[IndicatorCheck]:
+    yield indicators_are_held_with_their_bars
+    yield bars_without_indicators_leave_them_alone
+    yield indicators_written_twice_are_held_once
+    yield newer_revision_of_indicators_replaces
+    yield older_revision_of_indicators_does_not_replace
+    yield same_revision_replaces_indicators_of_another_set_only
+    yield indicator_revisions_in_one_batch_leave_the_first_of_the_newest
+    yield any_double_comes_back_exactly
+    yield odd_indicator_symbols_stay_apart
+    yield states_of_a_batch_leave_the_newest
+    yield older_state_does_not_replace
+    yield state_of_one_start_goes_by_revision
+    yield row_without_a_state_keeps_the_state
+    yield states_of_intervals_and_symbols_stay_apart
+    yield empty_indicators_change_nothing
 
 
 def bars_written_once_are_held(store: OpenedBars) -> None:
@@ -264,6 +312,142 @@ def five_thousand_ticks_are_held(store: OpenedTicks) -> None:
     batch = make_ticks(*(make_tick(n, symbol=f"S{n % 7}") for n in range(5_000)))
     store.sink.write_ticks(batch)
     assert store.holds(batch)
+
+
+def write(store: OpenedIndicators, *rows: Row) -> None:
+    """The rows, with the bars they belong to."""
+    named = ({name: row[name] for name in ("symbol", "interval", "start", "rev")} for row in rows)
+    store.sink.write_bars(make_bars(*(make_bar(**name) for name in named)), indicators_table(*rows))
+
+
+def indicators_are_held_with_their_bars(store: OpenedIndicators) -> None:
+    rows = [
+        indicators(make_bar(0), {"sma_5": 101.25, "rsi_14": None}),
+        indicators(make_bar(1), {"sma_5": None}, ready=True, specs="sma:5"),
+        indicators(make_bar(0, symbol="MSFT"), {}, ready=True, stable=True, processed_us=None),
+        indicators(make_bar(0, interval="5m"), {"vwap": 7.0}),
+    ]
+    write(store, *rows)
+    last = indicators(make_bar(3))
+    store.sink.write_bars(make_bars(make_bar(2), make_bar(3)), indicators_table(last))  # a bar may be without
+    rows.append(last)
+    assert store.holds(*rows)
+    assert store.continues_from()
+
+
+def bars_without_indicators_leave_them_alone(store: OpenedIndicators) -> None:
+    row = indicators(make_bar(0), state=state(1.5))
+    write(store, row)
+    store.sink.write_bars(make_bars(make_bar(0, rev=2), make_bar(1)))
+    assert store.holds(row)
+    assert store.continues_from(row)
+
+
+def indicators_written_twice_are_held_once(store: OpenedIndicators) -> None:
+    rows = [indicators(make_bar(0)), indicators(make_bar(1), state=state(2.0))]
+    write(store, *rows)
+    write(store, *rows)
+    assert store.holds(*rows)
+    assert store.continues_from(rows[1])
+
+
+def newer_revision_of_indicators_replaces(store: OpenedIndicators) -> None:
+    amended = indicators(make_bar(0, rev=2), {"rsi_14": 50.5}, specs="rsi:14", ready=True, stable=True, processed_us=9)
+    write(store, indicators(make_bar(0)), indicators(make_bar(1)))
+    write(store, amended)
+    assert store.holds(amended, indicators(make_bar(1)))
+
+
+def older_revision_of_indicators_does_not_replace(store: OpenedIndicators) -> None:
+    newest = indicators(make_bar(0, rev=3), {"sma_5": 3.0})
+    write(store, newest)
+    write(store, indicators(make_bar(0, rev=2), {"sma_5": 2.0}))
+    assert store.holds(newest)
+
+
+def same_revision_replaces_indicators_of_another_set_only(store: OpenedIndicators) -> None:
+    first = indicators(make_bar(0))
+    write(store, first)
+    write(store, indicators(make_bar(0), {"sma_5": 9.0, "rsi_14": 9.0}, ready=True, processed_us=7))
+    assert store.holds(first)
+    other = indicators(make_bar(0), {"ema_9": 1.0}, specs="ema:9", ready=True, processed_us=7)
+    write(store, other)
+    assert store.holds(other)
+
+
+def indicator_revisions_in_one_batch_leave_the_first_of_the_newest(store: OpenedIndicators) -> None:
+    revs = (2, 10, 9, 10, 1)
+    rows = [indicators(make_bar(0, rev=rev), {"sma_5": float(n)}) for n, rev in enumerate(revs)]
+    write(store, *rows)
+    assert store.holds(rows[1])
+
+
+def any_double_comes_back_exactly(store: OpenedIndicators) -> None:
+    edges = [0.1 + 0.2, 1e-300, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 0.0, 1.0, 2.0**53, 2.0**63]
+    chosen = random.Random(5)
+    some = (struct.unpack("<d", chosen.randbytes(8))[0] for _ in range(2_000))
+    values = [sign * edge for edge in edges for sign in (1, -1)] + [x for x in some if abs(x) < float("inf")]
+    rows = [indicators(make_bar(n), {"x": value, "none": None}) for n, value in enumerate(values)]
+    write(store, *rows)
+    assert store.holds(*rows)
+    assert {type(row["values"]["x"]) for row in store.read()} == {float}
+
+
+def odd_indicator_symbols_stay_apart(store: OpenedIndicators) -> None:
+    rows = [indicators(make_bar(0, symbol=symbol), {"x": float(n)}) for n, symbol in enumerate(ODD_SYMBOLS)]
+    rows = [row | {"state": state(n)} for n, row in enumerate(rows)]
+    write(store, *rows)
+    assert store.holds(*rows)
+    assert store.continues_from(*rows)
+
+
+def states_of_a_batch_leave_the_newest(store: OpenedIndicators) -> None:
+    minutes = ((4, 1), (9, 1), (9, 2), (9, 1), (10, 1), (2, 7))
+    rows = [indicators(make_bar(at, rev=rev), state=state(at, rev)) for at, rev in minutes]
+    write(store, *rows)
+    assert store.continues_from(rows[4])
+
+
+def older_state_does_not_replace(store: OpenedIndicators) -> None:
+    newest = indicators(make_bar(10), state=bytes(range(256)) * 20)
+    write(store, newest)
+    write(store, indicators(make_bar(9, rev=5), state=state(9.0)))
+    assert store.continues_from(newest)
+    later = indicators(make_bar(11), state=b"", specs="ema:9")
+    write(store, later)
+    assert store.continues_from(later)
+
+
+def state_of_one_start_goes_by_revision(store: OpenedIndicators) -> None:
+    for rev, kept in ((2, 2), (1, 2), (2, 2), (3, 3)):
+        write(store, indicators(make_bar(0, rev=rev), state=state(rev)))
+        assert store.continues_from(indicators(make_bar(0, rev=kept), state=state(kept)))
+    again = indicators(make_bar(0, rev=3), state=state(3.5), specs="ema:9")
+    write(store, again)
+    assert store.continues_from(again)
+
+
+def row_without_a_state_keeps_the_state(store: OpenedIndicators) -> None:
+    held = indicators(make_bar(0), state=state(-0.0, 1e300))
+    write(store, held)
+    write(store, indicators(make_bar(0, rev=2)), indicators(make_bar(1)))
+    assert store.continues_from(held)
+
+
+def states_of_intervals_and_symbols_stay_apart(store: OpenedIndicators) -> None:
+    keys = [(symbol, interval) for symbol in ("AAPL", "MSFT") for interval in ("1m", "5m", "15m")]
+    rows = [indicators(make_bar(0, symbol=s, interval=i), state=state(n)) for n, (s, i) in enumerate(keys)]
+    write(store, *rows)
+    assert store.continues_from(*rows)
+
+
+def empty_indicators_change_nothing(store: OpenedIndicators) -> None:
+    row = indicators(make_bar(0), state=state(1.0))
+    store.sink.write_bars(make_bars(), INDICATOR_SCHEMA.empty_table())
+    write(store, row)
+    store.sink.write_bars(make_bars(make_bar(0)), INDICATOR_SCHEMA.empty_table())
+    assert store.holds(row)
+    assert store.continues_from(row)
 
 
 START_OF_2100 = 4_102_444_800_000_000

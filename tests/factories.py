@@ -1,10 +1,16 @@
 """Records for tests, with a default for every argument."""
 
+import json
+import struct
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
+
 from core.intervals import INTERVALS
 from core.records import Bar, Tick
+from stores.schema import INDICATOR_SCHEMA
 
 MONDAY_US = 1_709_551_800_000_000  # 2024-03-04T11:30:00Z, the edge of a 15-minute bar
 
@@ -61,3 +67,31 @@ def bar(**overrides: Any) -> Bar:
         "processed_us": start + 2_000,
     }
     return Bar(**(fields | overrides))
+
+
+def indicators(of: Bar, values: Mapping[str, float | None] | None = None, **overrides: Any) -> dict[str, Any]:
+    """The row of INDICATOR_SCHEMA of a bar, with any field replaced; `values` is written as compact JSON."""
+    shown = {"sma_5": 101.25, "rsi_14": None} if values is None else values
+    fields: dict[str, Any] = {
+        "symbol": of.symbol,
+        "interval": of.interval,
+        "start": of.start,
+        "rev": of.rev,
+        "specs": "sma:5 rsi:14",
+        "values": json.dumps(shown, separators=(",", ":"), allow_nan=False),
+        "ready": False,
+        "stable": False,
+        "state": None,
+        "processed_us": of.processed_us,
+    }
+    return fields | overrides
+
+
+def indicators_table(*rows: dict[str, Any]) -> pa.Table:
+    """Rows of `indicators` as a batch."""
+    return pa.Table.from_pylist(list(rows), schema=INDICATOR_SCHEMA)
+
+
+def state(*numbers: float) -> bytes:
+    """The memory of a key: little-endian doubles."""
+    return struct.pack(f"<{len(numbers)}d", *numbers)

@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from conf.settings import Settings
-from conf.topics import BARS, BARS_LIVE, DEAD, TICKS
+from conf.topics import BARS, BARS_LIVE, DEAD, INDICATORS, TICKS, TOPIC_CONFIG
 from core.errors import StoreUnavailable
 from local.errors import LocalError
 from local.kafka import Kafka
@@ -178,9 +178,10 @@ def test_topics_created_twice_have_the_configured_partitions(settings: Settings)
     ensure_topics(own.kafka_bootstrap, own)
     ensure_topics(own.kafka_bootstrap, own)
     topics = AdminClient({"bootstrap.servers": own.kafka_bootstrap}).list_topics(timeout=10).topics
-    partitions = {name: len(topics[own.topic(name)].partitions) for name in (TICKS, DEAD, BARS_LIVE, BARS)}
-    assert partitions == {TICKS: 3, DEAD: 1, BARS_LIVE: 4, BARS: 4}
+    partitions = {name: len(topics[own.topic(name)].partitions) for name in TOPIC_CONFIG}
+    assert partitions == {TICKS: 3, DEAD: 1, BARS_LIVE: 4, BARS: 4, INDICATORS: 4}
     assert config(own, BARS_LIVE, "cleanup.policy") == "compact,delete"
+    assert config(own, INDICATORS, "cleanup.policy") == "compact"  # the newest state of a key is never deleted
 
 
 def test_ticks_topic_of_a_foreign_broker_is_stamped_by_the_broker_from_now_on(settings: Settings) -> None:

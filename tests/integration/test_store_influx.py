@@ -20,6 +20,7 @@ from core.errors import ConfigError, InputError, StoreUnavailable
 from local.server import HOST, Server
 from stores.influx import InfluxStore, Point, make_influx
 from tests.batches import make_bar, make_bars
+from tests.factories import indicators, indicators_table, state
 
 TOKEN = "s3cret-t0ken"
 
@@ -95,6 +96,21 @@ def test_bar_is_written_with_all_its_numbers(server: VictoriaMetrics, store: Inf
         "bars_rev": [(at, 1)],
         "bars_is_final": [(at, 1)],
     }
+
+
+def test_indicators_are_written_with_their_bars(server: VictoriaMetrics, store: InfluxStore) -> None:
+    bars = [make_bar(n, symbol="IND") for n in range(2)]
+    values = {"sma_5": 101, "rsi_14": None, "macd_12_26_9": -1e-300}
+    rows = [indicators(bars[0], values, state=state(1.0)), indicators(bars[1], {"rsi_14": None})]
+    store.write_bars(make_bars(*bars), indicators_table(*rows))
+    first, second = (bar.start // 1000 for bar in bars)
+    found = exported(server, '{symbol="IND",interval="1m"}')
+    assert {name: points for name, points in found.items() if name.startswith("indicators_")} == {
+        "indicators_sma_5": [(first, 101)],
+        "indicators_macd_12_26_9": [(first, -1e-300)],
+        "indicators_rev": [(first, 1), (second, 1)],
+    }
+    assert len(found["bars_rev"]) == 2
 
 
 def test_many_bars_arrive_whole_and_twice_is_once(server: VictoriaMetrics, store: InfluxStore) -> None:

@@ -11,15 +11,17 @@ import pytest
 
 from core.errors import ConfigError
 from stores.hypertables import Retention
-from stores.migrations import Migration, migrate, pending
+from stores.migrations import Migration, migrate, migrations, pending
 from stores.retention import retain
 from stores.timescale import TimescaleStore
-from tests.batches import START_US, make_bar, make_bars, make_tick, make_ticks
+from tests.batches import START_US, make_bar, make_bars, make_tick, make_ticks, rows_of
+from tests.factories import indicators, indicators_table, state
 from tests.integration.test_store_sinks import stored_ticks
 from tests.integration.test_store_timescale import NOWHERE, PASSWORD, ask, query
 
 DAY_US = 86_400_000_000
 REPOSITORY = Path(__file__).parents[2]
+EVERY = ", ".join(migration.name for migration in migrations())
 
 
 @pytest.fixture
@@ -47,8 +49,8 @@ def test_two_processes_migrating_at_once_apply_each_file_once(postgres_dsn: str)
     ]
     said = sorted(process.communicate(timeout=60)[0] for process in running)
     assert [process.returncode for process in running] == [0, 0, 0]
-    assert said == ["applied 0001_ticks_bars_symbols\n", "up to date\n", "up to date\n"]
-    assert query(postgres_dsn, "SELECT count(*) FROM schema_migrations") == [(1,)]
+    assert said == [f"applied {EVERY}\n", "up to date\n", "up to date\n"]
+    assert query(postgres_dsn, "SELECT count(*) FROM schema_migrations") == [(len(migrations()),)]
 
 
 def test_changed_migration_is_refused(postgres_dsn: str) -> None:
@@ -70,6 +72,26 @@ def test_failing_migration_leaves_nothing_behind(postgres_dsn: str) -> None:
         assert migrate(connection, Retention(), [good, fixed]) == ["0002_b"]
 
 
+def test_database_of_the_first_migration_keeps_its_rows_and_gets_indicators(postgres_dsn: str) -> None:
+    store = TimescaleStore(postgres_dsn)
+    bars = make_bars(make_bar(0), make_bar(1))
+    batch = bars, indicators_table(indicators(make_bar(0)), indicators(make_bar(1), state=state(1.0)))
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        migrate(connection, Retention(), migrations()[:1])
+        store.write_ticks(make_ticks(make_tick(0)))
+        store.write_bars(bars)
+        with pytest.raises(ConfigError, match="python -m stores migrate"):
+            store.write_bars(*batch)
+        assert pending(connection) == [migration.name for migration in migrations()[1:]]
+    store.setup()
+    store.write_bars(*batch)
+    assert ask(postgres_dsn, lambda r: r.bars("AAPL", "1m", 0, 2**62, 10)) == rows_of(bars)
+    assert len(ask(postgres_dsn, lambda r: r.indicators("AAPL", "1m", 0, 2**62, 10))) == 2
+    assert store.read_states()["state"].to_pylist() == [state(1.0)]
+    assert len(stored_ticks(postgres_dsn)) == 1
+    store.close()
+
+
 def run_stores(dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"POSTGRES_DSN": dsn}
     command = [sys.executable, "-m", "stores", *arguments]
@@ -78,7 +100,7 @@ def run_stores(dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_migrate_check_tells_before_and_after(postgres_dsn: str) -> None:
     before = run_stores(postgres_dsn, "migrate", "--check")
-    assert (before.returncode, before.stdout) == (1, "pending 0001_ticks_bars_symbols\n")
+    assert (before.returncode, before.stdout) == (1, f"pending {EVERY}\n")
     assert query(postgres_dsn, "SELECT to_regclass('ticks')") == [(None,)]
     assert run_stores(postgres_dsn, "migrate").returncode == 0
     after = run_stores(postgres_dsn, "migrate", "--check")
@@ -95,9 +117,13 @@ def test_command_without_database_says_one_line(arguments: tuple[str, ...]) -> N
 
 def test_retention_command_deletes_old_rows(store: TimescaleStore, postgres_dsn: str) -> None:
     store.write_ticks(make_ticks(make_tick(0)))  # of 2024
-    store.write_bars(make_bars(make_bar(0)))
+    store.write_bars(
+        make_bars(make_bar(0)), indicators_table(indicators(make_bar(0)), indicators(make_bar(1), state=state(1.0)))
+    )
     done = run_stores(postgres_dsn, "retention")
-    assert (done.returncode, done.stdout) == (0, "deleted 1 ticks and 1 bars\n")
+    assert (done.returncode, done.stdout) == (0, "deleted 1 ticks, 1 bars, 2 indicators\n")
+    # A market that was closed for long goes on from where it stood.
+    assert store.read_states()["start"].to_pylist() == [make_bar(1).start]
 
 
 def test_retention_keeps_what_is_young_enough(store: TimescaleStore, postgres_dsn: str) -> None:
@@ -105,8 +131,17 @@ def test_retention_keeps_what_is_young_enough(store: TimescaleStore, postgres_ds
     now = START_US + 500 * DAY_US
     store.write_ticks(make_ticks(*(make_tick(n, event_us=now - age * DAY_US) for n, age in enumerate(ages))))
     store.write_ticks(make_ticks(*(make_tick(n, symbol="MSFT", event_us=now - 40 * DAY_US) for n in range(25))))
-    store.write_bars(make_bars(*(make_bar(start=now - age * DAY_US, interval="5m") for age in (0, 364, 365, 366))))
+    bars = [make_bar(start=now - age * DAY_US, interval="5m") for age in (0, 364, 365, 366)]
+    bars += [make_bar(start=now - 500 * DAY_US - n, interval="15m") for n in range(10)]
+    store.write_bars(make_bars(*bars), indicators_table(*(indicators(bar) for bar in bars)))
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        assert retain(connection, Retention(30, 365), now, slice_rows=7) == {"ticks": 27, "bars": 1}
+        assert retain(connection, Retention(30, 365), now, slice_rows=7) == {
+            "ticks": 27,
+            "bars": 11,
+            "indicators": 11,
+        }
+    kept_us = "SELECT round(extract(epoch FROM start) * 1000000)::bigint FROM {} ORDER BY 1 DESC"
+    for table in ("bars", "indicators"):
+        assert [(now - start) // DAY_US for (start,) in query(postgres_dsn, kept_us.format(table))] == [0, 364, 365]
     kept = sorted((now - tick["event_time"]) // DAY_US for tick in stored_ticks(postgres_dsn))
     assert kept == [0, 29, 30]

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 import redis
@@ -18,6 +19,7 @@ from local.redis import Redis
 from stores.redis import LiveRow, RedisReader, RedisStore, live_rows
 from stores.redis_script import TAIL_BARS
 from tests.batches import MINUTE_US, START_US, make_bar, make_bars
+from tests.factories import indicators, indicators_table
 
 PASSWORD = "s3cret-Pa55"
 NOWHERE = f"redis://:{PASSWORD}@127.0.0.1:9/0"
@@ -42,11 +44,11 @@ def doomed(servers_folder: Path) -> Iterator[Redis]:
         yield server
 
 
-def row(minute: int = 0, **changes: Any) -> LiveRow:
-    """A forming bar as the relay sends it."""
+def row(minute: int = 0, shown: bytes = b"", **changes: Any) -> LiveRow:
+    """A forming bar as the relay sends it, with the JSON of its indicators."""
     forming = {"rev": 0, "state": "forming", "processed_us": None}
     (made,) = live_rows(make_bars(make_bar(minute, **(forming | changes))))
-    return made
+    return msgspec.structs.replace(made, indicators=shown)
 
 
 def ask(url: str, question: Callable[[RedisReader], Any]) -> Any:
@@ -171,6 +173,122 @@ def test_every_key_has_a_lifetime_that_writes_renew(store: RedisStore, client: r
     store.write_live([row(1, last_offset=2)])
     renewed = {key for key in keys if client.ttl(key) > 110}
     assert renewed == {"bar:AAPL:1m", "tail:AAPL:1m", "latest:AAPL", "symbols"}
+
+
+# Indicators
+
+
+def shown(url: str, interval: str = "1m") -> tuple[int, int, dict[str, Any]] | None:
+    """The minute, revision and values that are newest."""
+    held = ask(url, lambda r: r.indicators("AAPL", interval))
+    return held and ((held["start"] - START_US) // MINUTE_US, held["rev"], held["values"])
+
+
+def test_one_message_and_one_row_hold_the_bar_and_its_indicators(
+    store: RedisStore, client: redis.Redis, redis_url: str
+) -> None:
+    values = {"sma_5": 0.1 + 0.2, "rsi_14": None, "tiny": 5e-324, "huge": -1.7976931348623157e308}
+    bar = make_bar(0)
+    with client.pubsub() as channel:
+        channel.psubscribe("*")
+        assert channel.get_message(timeout=5)["type"] == "psubscribe"
+        store.write_bars(make_bars(bar, make_bar(0, interval="5m")), indicators_table(indicators(bar, values)))
+        with_values, without = channel.get_message(timeout=5), channel.get_message(timeout=5)
+        client.publish("end", "")
+        assert channel.get_message(timeout=5)["channel"] == "end"  # indicators have no message of their own
+    (plain,) = live_rows(make_bars(bar))
+    assert json.loads(with_values["data"]) == json.loads(plain.payload) | {"indicators": values}
+    assert (with_values["channel"], without["channel"]) == ("bar:AAPL:1m", "bar:AAPL:5m")
+    assert "indicators" not in json.loads(without["data"])
+    assert client.hget("bar:AAPL:1m", "json") == with_values["data"]
+    assert client.hgetall("indicators:AAPL:1m") == {
+        "start": str(bar.start),
+        "rev": "1",
+        "offset": "141",
+        "json": json.dumps(values, separators=(",", ":")),
+    }
+    assert ask(redis_url, lambda r: r.indicators("AAPL", "1m")) == {"start": bar.start, "rev": 1, "values": values}
+    assert ask(redis_url, lambda r: r.indicators("AAPL", "5m")) is None
+
+
+def test_tail_has_indicators_when_asked(store: RedisStore, redis_url: str) -> None:
+    values = {"sma_5": 1.0, "rsi_14": None}
+    bars = [make_bar(n) for n in range(3)]
+    store.write_bars(make_bars(*bars), indicators_table(indicators(bars[0], values), indicators(bars[2], {})))
+    plain = ask(redis_url, lambda r: r.tail("AAPL", "1m"))
+    assert all("indicators" not in bar for bar in plain)
+    rows = ask(redis_url, lambda r: r.tail("AAPL", "1m", with_indicators=True))
+    assert rows == [bar | {"indicators": of} for bar, of in zip(plain, (values, None, {}), strict=True)]
+
+
+def test_indicators_never_go_back(store: RedisStore, redis_url: str) -> None:
+    steps = [
+        (row(1, b'{"x":1}', last_offset=5), (1, 0, {"x": 1.0})),
+        (row(1, b'{"x":2}', last_offset=5), (1, 0, {"x": 1.0})),  # the same row again is no news
+        (row(1, b'{"x":3}', last_offset=4), (1, 0, {"x": 1.0})),
+        (row(0, b'{"x":4}', last_offset=9, rev=7), (1, 0, {"x": 1.0})),  # an older bar, however often amended
+        (row(1, b'{"x":5}', last_offset=6), (1, 0, {"x": 5.0})),
+        (row(1, b'{"x":6}', last_offset=2, rev=1, state="final"), (1, 1, {"x": 6.0})),
+        (row(1, b'{"x":7}', last_offset=9), (1, 1, {"x": 6.0})),
+        (row(2, last_offset=1), (1, 1, {"x": 6.0})),  # a bar without: what is held says which bar it is of
+        (row(1, b'{"x":8}', last_offset=9, rev=2, state="amended"), (1, 1, {"x": 6.0})),
+        (row(2, b'{"x":null}', last_offset=2), (2, 0, {"x": None})),
+    ]
+    for live, expected in steps:
+        store.write_live([live])
+        assert shown(redis_url) == expected
+    store.write_live([live for live, _ in steps])
+    assert shown(redis_url) == steps[-1][1]
+
+
+def test_late_final_with_indicators_is_told_and_kept_in_the_tail(
+    store: RedisStore, client: redis.Redis, redis_url: str
+) -> None:
+    store.write_live([row(0, b'{"x":1}', last_offset=1), row(1, b'{"x":2}', last_offset=2)])
+    store.write_bars(make_bars(make_bar(0)), indicators_table(indicators(make_bar(0), {"x": 1.5})))
+    assert shown(redis_url) == (1, 0, {"x": 2.0})
+    tail = ask(redis_url, lambda r: r.tail("AAPL", "1m", with_indicators=True))
+    assert [(bar["rev"], bar["indicators"]) for bar in tail] == [(1, {"x": 1.5}), (0, {"x": 2.0})]
+
+
+def test_indicators_join_the_bar_of_their_own_revision() -> None:
+    bars = [make_bar(0), make_bar(0, rev=2), make_bar(0, interval="5m"), make_bar(1), make_bar(0, symbol="MSFT")]
+    rows = [indicators(bar, {"n": float(n)}) for n, bar in enumerate(bars[1:], 1)]
+    again = indicators(bars[4], {"n": 9.0})
+    found = live_rows(make_bars(*bars), indicators_table(*rows[::-1], again, indicators(make_bar(7))))
+    assert [live.indicators for live in found] == [b"", b'{"n":1.0}', b'{"n":2.0}', b'{"n":3.0}', b'{"n":9.0}']
+    assert [live.payload for live in found] == [live.payload for live in live_rows(make_bars(*bars))]
+
+
+def test_indicators_live_as_long_as_the_bar(store: RedisStore, client: redis.Redis) -> None:
+    # They come with the bar's first row, or with a later one that renews nothing.
+    store.write_live([row(0, b"{}"), row(0, interval="5m"), row(0, interval="15m")])
+    client.expire("bar:AAPL:5m", 70)
+    store.write_live([row(1, b"{}", interval="5m")])
+    assert 110 < client.ttl("indicators:AAPL:1m") <= 120
+    assert 60 < client.ttl("indicators:AAPL:5m") <= 70
+    for name in ("1m", "5m", "15m"):
+        client.hset(f"bar:AAPL:{name}", "renewed", int(time.time()) - 13)
+        client.expire(f"indicators:AAPL:{name}", 50)
+    store.write_live([row(2, b"{}"), row(2, interval="5m"), row(2, b"{}", interval="15m")])
+    assert all(110 < client.ttl(f"indicators:AAPL:{name}") <= 120 for name in ("1m", "5m", "15m"))
+
+
+def test_odd_payload_with_indicators_is_still_json(store: RedisStore, client: redis.Redis) -> None:
+    full = row(0)
+    spaced = json.dumps(json.loads(full.payload), indent=1).encode() + b" \n"
+    store.write_live([msgspec.structs.replace(full, payload=spaced, indicators=b' {"a": 1} ')])
+    assert json.loads(client.hget("bar:AAPL:1m", "json")) == json.loads(full.payload) | {"indicators": {"a": 1}}
+
+
+def test_garbage_indicators_are_an_input_error_and_write_nothing(store: RedisStore, client: redis.Redis) -> None:
+    for garbage in (b"no json", b"[1]", b'{"x":NaN}', b'{"x":"1"}', b"\xff", b"{}}", b'{},"rev":1'):
+        with pytest.raises(InputError):
+            store.write_live([row(0), row(1, garbage)])
+    assert client.dbsize() == 0
+
+
+# The rest
 
 
 def test_symbols_are_those_written_lately(store: RedisStore, client: redis.Redis, redis_url: str) -> None:

@@ -1,7 +1,7 @@
 """The stores on real servers keep the promises of a store."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -13,7 +13,7 @@ from stores.redis import RedisReader, RedisStore
 from stores.schema import TICK_SCHEMA
 from stores.timescale import TimescaleReader, TimescaleStore
 from tests import checks
-from tests.checks import BarCheck, OpenedBars, OpenedTicks, TickCheck
+from tests.checks import BarCheck, IndicatorCheck, OpenedBars, OpenedIndicators, OpenedTicks, TickCheck
 
 Rows = list[dict[str, Any]]
 
@@ -36,7 +36,14 @@ def redis_store(redis_url: str) -> Iterator[RedisStore]:
 
 @pytest.mark.parametrize("check", list(checks.bar_sink_checks()))
 def test_timescale_bars(timescale: TimescaleStore, postgres_dsn: str, check: BarCheck) -> None:
-    check(OpenedBars(timescale, lambda: asyncio.run(_stored_bars(postgres_dsn))))
+    check(OpenedBars(timescale, lambda: asyncio.run(_stored(postgres_dsn, _every_bar))))
+
+
+@pytest.mark.parametrize("check", list(checks.indicator_checks()))
+def test_timescale_indicators(timescale: TimescaleStore, postgres_dsn: str, check: IndicatorCheck) -> None:
+    check(
+        OpenedIndicators(timescale, lambda: asyncio.run(_stored(postgres_dsn, _every_indicator)), timescale.read_states)
+    )
 
 
 @pytest.mark.parametrize("check", list(checks.bar_sink_checks()))
@@ -59,18 +66,28 @@ def stored_ticks(dsn: str) -> Rows:
         return connection.execute(f"SELECT {event}, {columns} FROM ticks").fetchall()
 
 
-async def _stored_bars(dsn: str) -> Rows:
+async def _stored(dsn: str, ask: Callable[[TimescaleReader, str, str], Awaitable[Rows]]) -> Rows:
+    """What `ask` finds for every symbol and interval."""
     reader = TimescaleReader(dsn)
     await reader.open()
     try:
         return [
-            bar
+            found
             for row in await reader.symbols()
             for interval in INTERVALS
-            for bar in await reader.bars(row["symbol"], interval, -(2**63), 2**63, 100_000)
+            for found in await ask(reader, row["symbol"], interval)
         ]
     finally:
         await reader.close()
+
+
+async def _every_bar(reader: TimescaleReader, symbol: str, interval: str) -> Rows:
+    return await reader.bars(symbol, interval, -(2**63), 2**63, 100_000)
+
+
+async def _every_indicator(reader: TimescaleReader, symbol: str, interval: str) -> Rows:
+    rows = await reader.indicators(symbol, interval, -(2**63), 2**63, 100_000)
+    return [{"symbol": symbol, "interval": interval} | row for row in rows]
 
 
 async def _live_bars(url: str) -> Rows:

@@ -13,10 +13,11 @@ import psutil
 import psycopg
 import pytest
 
-from core.errors import ConfigError, StoreUnavailable
+from core.errors import ConfigError, InputError, StoreUnavailable
 from local.postgres import Postgres
 from stores.timescale import TimescaleReader, TimescaleStore
 from tests.batches import MINUTE_US, START_US, make_bar, make_bars, make_tick, make_ticks, rows_of
+from tests.factories import indicators, indicators_table, state
 from tests.integration.test_store_sinks import stored_ticks
 
 PASSWORD = "s3cret-Pa55"
@@ -81,6 +82,41 @@ def test_bar_read_has_bar_columns_exact(store: TimescaleStore, postgres_dsn: str
     assert isinstance(row["start"], int) and isinstance(row["volume"], Decimal)
 
 
+def test_indicators_range_is_half_open_and_bounded(store: TimescaleStore, postgres_dsn: str) -> None:
+    bars = [make_bar(n) for n in range(10)]
+    others = [make_bar(3, symbol="MSFT"), make_bar(3, interval="5m")]
+    rows = [indicators(bar, {"n": float(n)}) for n, bar in enumerate([*bars, *others])]
+    store.write_bars(make_bars(*bars, *others), indicators_table(*rows))
+
+    def numbers(first: int, last: int, limit: int = 100, **options: Any) -> list[float]:
+        span = bars[first].start, bars[last].start
+        found = ask(postgres_dsn, lambda r: r.indicators("AAPL", "1m", *span, limit, **options))
+        return [row["values"]["n"] for row in found]
+
+    assert numbers(2, 5) == [2, 3, 4]
+    assert numbers(2, 2) == []
+    assert numbers(0, 9, limit=3) == [0, 1, 2]
+    assert numbers(0, 9, limit=3, newest_first=True) == [8, 7, 6]
+
+
+def test_indicator_read_says_what_was_written(store: TimescaleStore, postgres_dsn: str) -> None:
+    values = {"sma_5": 0.1 + 0.2, "rsi_14": None, "macd_12_26_9": -5e-324}
+    bar = make_bar(0, rev=2, state="amended")
+    row = indicators(bar, values, ready=True, stable=False, processed_us=2**53 + 1)
+    store.write_bars(make_bars(bar), indicators_table(row))
+    assert ask(postgres_dsn, lambda r: r.indicators("AAPL", "1m", 0, 2**63 - 1, 1)) == [
+        {
+            "start": START_US,
+            "rev": 2,
+            "specs": "sma:5 rsi:14",
+            "values": values,
+            "ready": True,
+            "stable": False,
+            "processed_us": 2**53 + 1,
+        }
+    ]
+
+
 def test_ticks_of_one_time_come_by_seq(store: TimescaleStore, postgres_dsn: str) -> None:
     ticks = [make_tick(n, event_us=START_US, seq=seq) for n, seq in enumerate((5, -1, 3))]
     store.write_ticks(make_ticks(*ticks, make_tick(9, event_us=START_US + 1, seq=0)))
@@ -137,12 +173,68 @@ def test_nul_in_a_text_does_not_stop_the_batch(store: TimescaleStore, postgres_d
 # Failure
 
 
+@pytest.mark.parametrize("table", ["bars", "indicators", "indicator_states"])
+def test_refused_row_of_one_table_rolls_back_the_others(store: TimescaleStore, postgres_dsn: str, table: str) -> None:
+    query_only(postgres_dsn, f"ALTER TABLE {table} ADD CONSTRAINT refused CHECK (symbol <> 'BAD')")
+    held = make_bar(0)
+    store.write_bars(make_bars(held), indicators_table(indicators(held, {"x": 1.0}, state=state(1.0))))
+    before = everything(postgres_dsn)
+    amended, bad = make_bar(0, rev=2), make_bar(1, symbol="BAD")
+    batch = make_bars(amended, bad), indicators_table(*(indicators(bar, state=state(2.0)) for bar in (amended, bad)))
+    with pytest.raises(InputError, match="refused"):
+        store.write_bars(*batch)
+    assert everything(postgres_dsn) == before
+    query_only(postgres_dsn, f"ALTER TABLE {table} DROP CONSTRAINT refused")
+    store.write_bars(*batch)
+    assert [len(rows) for rows in everything(postgres_dsn)] == [2, 2, 2, 2]
+
+
+def query_only(dsn: str, sql: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(sql.encode())
+
+
+def everything(dsn: str) -> list[list[tuple[Any, ...]]]:
+    tables = ("bars", "indicators", "indicator_states", "symbols")
+    return [query(dsn, f"SELECT * FROM {table} ORDER BY symbol") for table in tables]
+
+
+def test_values_that_are_not_json_are_an_input_error(store: TimescaleStore, postgres_dsn: str) -> None:
+    broken = indicators(make_bar(0)) | {"values": '{"sma_5":NaN}'}
+    with pytest.raises(InputError):
+        store.write_bars(make_bars(make_bar(0)), indicators_table(broken))
+    assert query(postgres_dsn, "SELECT count(*) FROM bars") == [(0,)]
+
+
+def test_writers_of_the_same_bars_do_not_lock_each_other_out(store: TimescaleStore, postgres_dsn: str) -> None:
+    bars = [make_bar(n, symbol=f"S{n % 40}", interval=name) for n in range(200) for name in ("1m", "5m")]
+    problems: list[Exception] = []
+
+    def write(order: int) -> None:
+        try:
+            for rev in range(1, 8):
+                of = [make_bar(start=b.start, symbol=b.symbol, interval=b.interval, rev=rev) for b in bars[::order]]
+                store.write_bars(make_bars(*of), indicators_table(*(indicators(b, state=state(rev)) for b in of)))
+        except Exception as error:
+            problems.append(error)
+
+    writers = [threading.Thread(target=write, args=(order,)) for order in (1, -1, 1, -1)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert not problems
+    assert query(postgres_dsn, "SELECT count(*), min(rev) FROM indicators") == [(400, 7)]
+    assert set(store.read_states()["state"].to_pylist()) == {state(7)}
+
+
 def test_dead_server_is_store_unavailable_without_the_password() -> None:
     store, reader = TimescaleStore(NOWHERE), TimescaleReader(NOWHERE)
     calls: list[Callable[[], Any]] = [
         store.setup,
         lambda: store.write_bars(make_bars(make_bar())),
         lambda: store.write_ticks(make_ticks(make_tick())),
+        store.read_states,
         lambda: ask(NOWHERE, lambda r: r.ping()),
         lambda: ask(NOWHERE, lambda r: r.freshness()),
     ]

@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+import pyarrow as pa
+
 from stores.copying import csv_bytes
 from tests.batches import START_US, make_tick, make_ticks
 
@@ -24,3 +26,8 @@ def test_amounts_keep_every_digit() -> None:
 
 def test_nul_becomes_the_replacement_character() -> None:
     assert csv_bytes(make_ticks(make_tick(0, venue="a\0b")).select(["venue"])).decode() == '"a\ufffdb"\n'
+
+
+def test_bytes_are_hex_of_a_bytea() -> None:
+    batch = pa.table({"state": pa.array([b"\x00\xff,", None, b""], pa.binary()), "n": [1, 2, 3]})
+    assert csv_bytes(batch).decode().replace('"', "") == "\\x00ff2c,1\n,2\n\\x,3\n"

@@ -2,8 +2,12 @@
 
 from decimal import Decimal
 
-from stores.influx import Point, bar_lines, point_line
+import pytest
+
+from core.errors import InputError
+from stores.influx import Point, bar_lines, indicator_lines, point_line
 from tests.batches import START_US, make_bar, make_bars
+from tests.factories import indicators, indicators_table, state
 
 
 def test_bar_line_has_exact_amounts_and_microseconds() -> None:
@@ -30,3 +34,26 @@ def test_line_breaks_cannot_start_a_second_line() -> None:
 
 def test_text_fields_are_quoted() -> None:
     assert point_line("m", Point(1, {}, {"x": 'a"b\\', "y": True})) == 'm x="a\\"b\\\\",y=true 1'
+
+
+def test_indicator_line_has_floats_without_nulls_and_no_state() -> None:
+    values = {"sma_5": 101, "rsi_14": None, "macd_12_26_9": -0.1, "x,y": 5e-324, "zero": 0.0}
+    row = indicators(make_bar(symbol="BRK B,="), values, state=state(1.0))
+    assert indicator_lines(indicators_table(row)) == [
+        "indicators,interval=1m,symbol=BRK\\ B\\,\\= "
+        f"sma_5=101.0,macd_12_26_9=-0.1,x\\,y=5e-324,zero=0.0,rev=1i {START_US}"
+    ]
+
+
+def test_last_row_of_the_newest_revision_of_indicators_is_sent() -> None:
+    revs = (2, 3, 1, 3)
+    rows = [indicators(make_bar(rev=rev), {"n": float(n)}) for n, rev in enumerate(revs)]
+    other = indicators(make_bar(1), {"n": None})
+    lines = indicator_lines(indicators_table(*rows, other))
+    assert [line.split(" ", 1)[1] for line in lines] == [f"n=3.0,rev=3i {START_US}", f"rev=1i {START_US + 60_000_000}"]
+
+
+@pytest.mark.parametrize("values", ['{"a":NaN}', "[1]", '{"a":"1"}', '{"a":1e999}', ""])
+def test_values_that_are_no_numbers_are_an_input_error(values: str) -> None:
+    with pytest.raises(InputError, match="indicator values"):
+        indicator_lines(indicators_table(indicators(make_bar(), values=None) | {"values": values}))
