@@ -16,6 +16,7 @@ from core.clock import SystemClock
 from core.errors import InputError, TickstreamError
 from core.intervals import Interval, parse_intervals
 from jobs.bars import as_final, bars
+from jobs.indicators import BatchIndicators
 from jobs.recorded import read_files, read_lake, read_table
 from jobs.session import session
 from jobs.sinks import Sinks
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             ticks = (read_table if options.table else read_lake)(spark, settings)
         rows = batch_bars(ticks, intervals, ruleset, SystemClock().now_us())
-        count = _to_parquet(rows, options.out) if options.out else _to_stores(rows, settings)
+        count = _to_parquet(rows, options.out) if options.out else _to_stores(rows, settings, intervals)
         seconds = time.monotonic() - started
         read = sum(file.rows for file in files)
         pace = f" of {read:,} ticks ({read / seconds:,.0f} ticks/s)" if read else ""
@@ -68,17 +69,20 @@ def _to_parquet(rows: DataFrame, out: Path) -> int:
     return rows.sparkSession.read.parquet(str(out)).count()
 
 
-def _to_stores(rows: DataFrame, settings: Settings) -> int:
-    """Write day by day, so that the driver holds one day of bars at a time."""
-    sinks = Sinks(settings)
+def _to_stores(rows: DataFrame, settings: Settings, intervals: tuple[Interval, ...]) -> int:
+    """Write bars and indicators day by day, so that the driver holds one day of bars at a time."""
+    sinks = Sinks(settings, states_published=False)
     sinks.setup()
+    indicators = BatchIndicators(settings, intervals)
     held = rows.persist()
     try:
         days = [row.day for row in held.select(F.to_date("start").alias("day")).distinct().orderBy("day").collect()]
         count = 0
         for day in tqdm(days, desc="writing", unit="day", disable=None):
             batch = held.where(F.to_date("start") == F.lit(day)).toArrow()
-            sinks.write_bars(batch)
+            if not count:
+                indicators.rows(sinks.bars_before(batch, indicators.warm_up))
+            sinks.write_bars(batch, indicators.rows(batch))
             count += batch.num_rows
         return count
     finally:

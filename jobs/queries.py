@@ -20,6 +20,7 @@ from core import rulesets
 from core.clock import Clock
 from jobs.archive import archive_rows
 from jobs.bars import as_final, bars, to_json
+from jobs.indicators import BatchIndicators, FinalIndicators
 from jobs.sinks import Sinks
 from jobs.ticks import accepted, parse, read_partition, read_topic
 
@@ -106,9 +107,12 @@ def _final(spark: SparkSession, settings: Settings, sinks: Sinks, clock: Clock) 
     ]
     ticks = deduplicated(functools.reduce(DataFrame.unionByName, partitions))
     rows = bars(ticks, settings.bar_intervals, _ruleset(settings), settings.lateness_seconds)
+    folder = settings.checkpoint_path / "final" / "indicators"
+    indicators = FinalIndicators(BatchIndicators(settings, settings.bar_intervals), folder, sinks.read_states)
 
-    def write(batch: DataFrame, _: int) -> None:
-        sinks.write_bars(as_final(batch, clock.now_us()).toArrow())
+    def write(batch: DataFrame, batch_id: int) -> None:
+        final = as_final(batch, clock.now_us()).toArrow()
+        sinks.write_bars(final, indicators.rows(final, batch_id))
 
     return rows.writeStream.outputMode("append").foreachBatch(write)
 

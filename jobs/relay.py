@@ -1,4 +1,7 @@
-"""Carry forming bars from the topic `bars.live` to Redis: the newest of each bar, in milliseconds. Needs no Spark."""
+"""Carry forming bars and their indicators to Redis: the newest of each bar, in milliseconds. Needs no Spark.
+
+Bars come from the topic `bars.live`; the states that their indicators go on from, from the topic `indicators`.
+"""
 
 import argparse
 import signal
@@ -14,6 +17,8 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from conf.settings import Settings, load_settings
 from conf.topics import BARS_LIVE
 from core.errors import InputError, StoreUnavailable, TickstreamError
+from jobs.indicator_topic import FinalStates
+from jobs.live_indicators import live_indicators
 from producers.topics import ensure_topics, partition_count
 from stores.redis import LiveRow, RedisStore, make_redis
 from stores.retry import pause_before, retrying
@@ -82,6 +87,7 @@ class Relay:
         self._store = store
         self._topic = settings.topic(BARS_LIVE)
         self._stopping = threading.Event()
+        self._indicators = live_indicators(settings)
         self._committed_at = time.monotonic()
         self.read = 0
         self.written = 0
@@ -92,13 +98,16 @@ class Relay:
 
     def run(self) -> None:
         """Until `stop`. A Redis or broker that is down is waited for; nothing is skipped."""
-        consumer = self._open()
+        consumer, states = self._open(), FinalStates(self._settings)
         try:
+            self._recall(states)
             while not self._stopping.is_set():
                 messages = self._poll(consumer)
+                for memory in states.news():
+                    self._indicators.take_final(memory)
                 if messages:
                     written_at = time.monotonic()
-                    self._write(consumer, newest_rows(messages))
+                    self._write(consumer, self._indicators.with_values(newest_rows(messages)))
                     self.read += len(messages)
                     if len(messages) >= BUSY_ROWS:
                         time.sleep(max(0.0, written_at + STEP_SECONDS - time.monotonic()))
@@ -106,6 +115,18 @@ class Relay:
         finally:
             self._commit(consumer, now=True)
             consumer.close()
+            states.close()
+
+    def _recall(self, states: FinalStates) -> None:
+        """The final states, and the bars since then that closed before this start, as Redis still has them."""
+        for memory in states.read_all():
+            self._indicators.take_final(memory)
+        keys = self._indicators.keys
+        if keys:
+            try:
+                self._indicators.take_forming(self._store.tails(keys))
+            except StoreUnavailable as error:
+                _log.warning("cannot recall closed bars: indicators lack them until they are final", error=str(error))
 
     def _open(self) -> Consumer:
         consumer = Consumer(

@@ -12,9 +12,10 @@ import structlog
 from confluent_kafka import KafkaError, Message, Producer
 
 from conf.settings import Settings
-from conf.topics import BARS, DEAD, TICKS
+from conf.topics import BARS, DEAD, INDICATORS, TICKS
 from core.errors import PublishError, StoreUnavailable
 from core.validate import REASONS
+from jobs import indicator_topic
 from jobs.archive import DeadLetter, accepted_ticks, dead_letters, slice_name
 from producers.topics import partition_count
 from stores.base import BarSink
@@ -29,10 +30,17 @@ _log = structlog.get_logger("jobs.sinks")
 
 
 class Sinks:
-    """The stores of `settings`, opened once per process and shared by the queries of a driver."""
+    """The stores of `settings`, opened once per process and shared by the queries of a driver.
 
-    def __init__(self, settings: Settings, bar_sinks: Sequence[BarSink] | None = None) -> None:
+    `states_published` False keeps the states of old bars out of the topic `indicators`, whose readers go on from the
+    newest one.
+    """
+
+    def __init__(
+        self, settings: Settings, bar_sinks: Sequence[BarSink] | None = None, *, states_published: bool = True
+    ) -> None:
         self._settings = settings
+        self._states_published = states_published
         self._producer = Producer(
             {
                 "bootstrap.servers": settings.kafka_bootstrap,
@@ -56,12 +64,23 @@ class Sinks:
         """Make every store ready. Raises StoreUnavailable when one does not answer in time."""
         self._all([(sink.name, sink.setup) for sink in self._every()])
 
-    def write_bars(self, bars: pa.Table) -> None:
-        """Final bars to every bar sink."""
+    def write_bars(self, bars: pa.Table, indicators: pa.Table | None = None) -> None:
+        """Final bars and their indicators to every bar sink."""
         if not bars.num_rows:
             return
         table = bars.select(BAR_SCHEMA.names).cast(BAR_SCHEMA)
-        self._all([(sink.name, lambda sink=sink: sink.write_bars(table)) for sink in self._bar_sinks])
+        self._all([(sink.name, lambda sink=sink: sink.write_bars(table, indicators)) for sink in self._bar_sinks])
+
+    def read_states(self) -> pa.Table:
+        """The states of indicators that the database has, as STATE_SCHEMA."""
+        return retrying(self._timescale.name, self._timescale.read_states, self._settings.store_retry_seconds)
+
+    def bars_before(self, bars: pa.Table, count: int) -> pa.Table:
+        """Of each symbol and interval in `bars`, the last `count` that the database has before all of these."""
+        pairs = bars.group_by(["symbol", "interval"]).aggregate([]).to_pylist()
+        first_us = min(bars["start"].cast(pa.int64()).to_pylist())
+        keys = [(pair["symbol"], pair["interval"]) for pair in pairs]
+        return self._timescale.read_bars_before(keys, first_us, count)
 
     def write_log(self, rows: pa.Table) -> None:
         """Archive rows: dead letters first, then the table `ticks`; of a retried batch only dead letters repeat."""
@@ -97,8 +116,10 @@ class Sinks:
 
     def _configured(self) -> list[BarSink]:
         influx = make_influx(self._settings)
-        topic = BarTopic(self._producer, self._settings.topic(BARS))
-        sinks: list[BarSink] = [self._timescale, make_redis(self._settings), topic]
+        topics = BarTopics(
+            self._producer, self._settings.topic(BARS), self._settings.topic(INDICATORS), self._states_published
+        )
+        sinks: list[BarSink] = [self._timescale, make_redis(self._settings), topics]
         return sinks if influx is None else [*sinks, influx]
 
     def _all(self, calls: Sequence[tuple[str, Callable[[], object]]]) -> None:
@@ -112,24 +133,33 @@ class Sinks:
             raise errors[0]
 
 
-class BarTopic:
-    """The topic `bars`: the JSON of each final bar, key `symbol|interval|start`; a repeat has the same key and rev."""
+class BarTopics:
+    """The topics `bars` and `indicators`.
+
+    `bars`: the JSON of each final bar, key `symbol|interval|start`. `indicators`: see `jobs.indicator_topic`. A repeat
+    has the same key and rev.
+    """
 
     name = "kafka"
 
-    def __init__(self, producer: Producer, topic: str) -> None:
+    def __init__(self, producer: Producer, bars: str, indicators: str, states_published: bool) -> None:
         self._producer = producer
-        self._topic = topic
+        self._bars = bars
+        self._indicators = indicators
+        self._states_published = states_published
 
     def setup(self) -> None:
         """Topics are created by whoever starts the stack."""
 
-    def write_bars(self, bars: pa.Table) -> None:
+    def write_bars(self, bars: pa.Table, indicators: pa.Table | None = None) -> None:
         rows = live_rows(bars)
-        deliver(
-            self._producer,
-            [(self._topic, f"{row.symbol}|{row.interval}|{row.start}".encode(), row.payload, None) for row in rows],
-        )
+        records: list[Record] = [
+            (self._bars, f"{row.symbol}|{row.interval}|{row.start}".encode(), row.payload, None) for row in rows
+        ]
+        if indicators is not None:
+            found = indicator_topic.records(indicators, self._states_published)
+            records += [(self._indicators, *record) for record in found]
+        deliver(self._producer, records)
 
     def close(self) -> None:
         self._producer.flush(10)

@@ -106,7 +106,12 @@ def consume(settings: Settings, topic: str) -> list:
 def run_available(name: str, spark: SparkSession, settings: Settings, store: MemoryStore | None = None) -> MemoryStore:
     """Run one query over what the topic holds now; the bars that it wrote, when it is `final`."""
     store = store or MemoryStore()
-    sinks = Sinks(settings, bar_sinks=[store])
+    run_with(Sinks(settings, bar_sinks=[store]), name, spark, settings)
+    return store
+
+
+def run_with(sinks: Sinks, name: str, spark: SparkSession, settings: Settings) -> None:
+    """Run one query over what the topic holds now, into these sinks, and close them."""
     try:
         sinks.setup()
         if name == "final":
@@ -115,7 +120,6 @@ def run_available(name: str, spark: SparkSession, settings: Settings, store: Mem
             query.awaitTermination()
     finally:
         sinks.close()
-    return store
 
 
 def unique(name: str) -> str:

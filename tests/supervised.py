@@ -20,8 +20,11 @@ TAIL_CHARACTERS = 6000
 class Supervised:
     """One command in a process group of its own. `starts` counts how often it was started."""
 
-    def __init__(self, command: Sequence[str], settings: Settings, log: Path, **environ: str) -> None:
+    def __init__(
+        self, command: Sequence[str], settings: Settings, log: Path, folder: Path = ROOT, **environ: str
+    ) -> None:
         self._command = list(command)
+        self._folder = folder
         self._environ = environment(settings) | environ
         self.log = log
         self.starts = 0
@@ -33,7 +36,7 @@ class Supervised:
             self.kill()  # what it may have left in its group
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
-                    self._command, cwd=ROOT, env=self._environ, stdout=log, stderr=log, start_new_session=True
+                    self._command, cwd=self._folder, env=self._environ, stdout=log, stderr=log, start_new_session=True
                 )
             self.starts += 1
 
@@ -81,8 +84,10 @@ def wait_until(
         time.sleep(0.5)
 
 
-def run_to_end(command: Sequence[str], environ: Mapping[str, str], seconds: float = 200) -> subprocess.CompletedProcess:
-    """Run a command to its end from the project's root, output as text."""
+def run_to_end(
+    command: Sequence[str], environ: Mapping[str, str], seconds: float = 200, folder: Path = ROOT
+) -> subprocess.CompletedProcess:
+    """Run a command to its end from the project's root, or another folder, output as text."""
     return subprocess.run(
-        list(command), cwd=ROOT, env=dict(environ), capture_output=True, text=True, timeout=seconds, check=False
+        list(command), cwd=folder, env=dict(environ), capture_output=True, text=True, timeout=seconds, check=False
     )

@@ -68,7 +68,7 @@ def content(rows: Sequence[dict]) -> dict[tuple, dict]:
 
 
 def micros(table: pa.Table) -> list[dict]:
-    for name in ("start", "end"):
+    for name in {"start", "end"} & set(table.column_names):
         table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(pa.int64()))
     return table.to_pylist()
 

@@ -4,9 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 import redis
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
@@ -14,15 +18,18 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from conf.settings import Settings
-from conf.topics import BARS_LIVE
+from conf.topics import BARS_LIVE, INDICATORS
+from core.indicators.sets import IndicatorSet, bars_of, values_json
 from core.records import Bar
+from jobs import indicator_topic
+from jobs.indicator_topic import Memory
 from jobs.relay import Relay, newest_rows
 from local.kafka import Kafka
 from local.redis import Redis
 from producers.topics import ensure_topics
 from stores.redis import bar_from_json, live_rows, make_redis
 from stores.schema import bars_table
-from tests.factories import MONDAY_US, bar
+from tests.factories import MONDAY_US, bar, indicators_table
 from tests.streaming import unique
 
 MINUTE_US = 60_000_000
@@ -175,3 +182,54 @@ def test_outages_of_redis_and_the_broker_lose_no_bar(own: tuple[Settings, Kafka,
         wait_for(lambda: tail(settings).get(9) == 4)
     # It went on from where it had committed, it did not start over.
     assert again.read <= 3 < relay.read
+
+
+def state_record(settings: Settings, memory: Memory) -> None:
+    """Write a final state to the topic `indicators`, as the final query does."""
+    start = datetime.fromtimestamp(memory.start / 1_000_000, UTC)
+    row = {"symbol": memory.symbol, "interval": memory.interval, "start": start, "rev": 1, "specs": memory.specs}
+    row |= {"values": "{}", "ready": True, "stable": False, "state": memory.state, "processed_us": 0}
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 0})
+    for key, value, headers in indicator_topic.records(indicators_table(row)):
+        producer.produce(settings.topic(INDICATORS), value, key=key, headers=headers)
+    assert producer.flush(30) == 0
+
+
+def shown_values(settings: Settings, minute: int) -> dict | None:
+    """The indicators in the JSON that Redis holds of AAPL's bar of this minute."""
+    with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        payload = client.hget("tail:AAPL:1m", str(MONDAY_US + minute * MINUTE_US))
+    return msgspec.json.decode(payload).get("indicators") if payload else None
+
+
+def test_live_indicators_go_on_from_the_final_state_also_in_a_new_relay(settings: Settings) -> None:
+    own = settings.model_copy(update={"indicators": "sma:2 obv ema:2"})
+    chosen = IndicatorSet(own.indicators_of("1m"))
+    bars = [forming(minute, minute + 1, close=Decimal(f"{100 + minute}.5"), volume=Decimal(7)) for minute in range(4)]
+    states = [chosen.initial(1)]
+    for each in bars:
+        start = np.array([each.start], np.int64)
+        amounts = ([float(getattr(each, name))] for name in ("open", "high", "low", "close", "volume", "notional"))
+        states.append(chosen.step(states[-1], bars_of(*amounts, start), start))
+    expected = [msgspec.json.decode(values_json(chosen.columns, chosen.values(state))[0]) for state in states[1:]]
+
+    with redis.Redis.from_url(own.redis_url.get_secret_value()) as client, client.pubsub() as listener:
+        listener.subscribe("bar:AAPL:1m")
+        send(own, bars[:1])
+        with relaying(own):
+            wait_for(lambda: shown_values(own, 0) == expected[0])
+            state_record(own, Memory("AAPL", "1m", bars[0].start, chosen.specs, chosen.to_bytes(states[1][0])))
+            send(own, bars[1:2])
+            wait_for(lambda: shown_values(own, 1) == expected[1])
+            send(own, bars[2:3])
+            wait_for(lambda: shown_values(own, 2) == expected[2])
+        # Bars 1 and 2 are closed and not final, and their rows are read and committed: only Redis still has them.
+        with relaying(own):
+            send(own, bars[3:])
+            wait_for(lambda: shown_values(own, 3) == expected[3])
+            assert msgspec.json.decode(client.hget("indicators:AAPL:1m", "json")) == expected[3]
+        messages = [message["data"] for message in iter(lambda: listener.get_message(timeout=1), None)]
+        told = [msgspec.json.decode(data) for data in messages if isinstance(data, bytes)]
+        assert {row["start"]: row["indicators"] for row in told} == {
+            each.start: values for each, values in zip(bars, expected, strict=True)
+        }

@@ -25,6 +25,7 @@ from local.redis import Redis
 from producers.topics import ensure_topics
 from stores.redis import bar_from_json
 from stores.redis_script import TAIL_BARS
+from tests.indicator_rows import expected_values, last_of, newest_starts
 from tests.integration.test_one_definition import CONTENT, START_US, arrivals, content, last_live
 from tests.oracles import oracle_bars
 from tests.streaming import close_all, consume
@@ -146,12 +147,13 @@ def query(settings: Settings, sql: str) -> list[dict]:
     return []
 
 
+def micros_of(name: str) -> str:
+    return f'(extract(epoch FROM "{name}") * 1000000)::bigint AS "{name}"'
+
+
 def stored(settings: Settings) -> list[dict]:
-    micros = ", ".join(
-        f'(extract(epoch FROM "{name}") * 1000000)::bigint AS "{name}"' if name in ("start", "end") else f'"{name}"'
-        for name in BAR_COLUMNS
-    )
-    return query(settings, f"SELECT {micros} FROM bars")
+    columns = (micros_of(name) if name in ("start", "end") else f'"{name}"' for name in BAR_COLUMNS)
+    return query(settings, f"SELECT {', '.join(columns)} FROM bars")
 
 
 def newest_bar(settings: Settings) -> int:
@@ -192,6 +194,7 @@ def test_everything_killed_in_turn_leaves_every_bar_exact(servers, tmp_path: Pat
         expected = content(list(oracle_bars(read).values()))
         wait_until(lambda: len(stored(settings)) >= len(expected), 90, processes, "the last bars")
         _assert_stored(settings, expected, read)
+        _assert_indicators(settings)
         _assert_topics(settings, expected, processes)
         _assert_redis(settings, expected, processes)
         assert driver.starts >= 2 and relay.starts >= 2
@@ -214,6 +217,17 @@ def _assert_stored(settings: Settings, expected: dict, read: Sequence[tuple[Tick
     trades = {(t.symbol, t.venue, t.trade_id) if t.trade_id else (t.symbol, t.source, t.seq) for t, _, _ in read}
     counted = "SELECT count(*) AS rows, count(DISTINCT identity) AS identities FROM ticks"
     wait_until(lambda: query(settings, counted) == [{"rows": len(trades), "identities": len(trades)}], 60)
+
+
+def _assert_indicators(settings: Settings) -> None:
+    """Those of a run that nothing disturbed: one pass over the bars."""
+    values = query(settings, f"SELECT symbol, interval, {micros_of('start')}, rev, values FROM indicators")
+    found = {(row["symbol"], row["interval"], row["start"]): row["values"] for row in values}
+    assert found == expected_values(stored(settings), settings)
+    states = query(settings, f"SELECT symbol, interval, {micros_of('start')}, specs, state FROM indicator_states")
+    newest = newest_starts(list(found))
+    assert {(row["symbol"], row["interval"]): row["start"] for row in states} == newest
+    assert all(last_of(row["state"], row["specs"], settings, row["interval"]) == row["start"] for row in states)
 
 
 def _assert_topics(settings: Settings, expected: dict, processes: Sequence[Supervised]) -> None:

@@ -53,8 +53,8 @@ class Arrivals(MemoryStore):
         self._clock = clock
         self.at: dict[tuple[str, int], int] = {}
 
-    def write_bars(self, bars) -> None:
-        super().write_bars(bars)
+    def write_bars(self, bars, indicators=None) -> None:
+        super().write_bars(bars, indicators)
         for row in bars.to_pylist():
             if row["interval"] == "1m":
                 start_us = int(row["start"].timestamp()) * 1_000_000

@@ -1,0 +1,143 @@
+"""Indicators of final bars, in the final query and in a backfill: `core.indicators` over Arrow batches.
+
+docs/decisions/0005 says why this is not `transformWithState`.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from conf.settings import Settings
+from core.errors import StoreUnavailable
+from core.indicators.base import Array
+from core.indicators.keyed import KeyedStates
+from core.indicators.sets import IndicatorSet, bars_of, values_json
+from core.intervals import Interval
+from stores.files import write_atomically
+from stores.schema import INDICATOR_SCHEMA
+
+_INPUTS = ("open", "high", "low", "close", "volume", "notional")
+_SAVED = pa.schema([(name, pa.string()) for name in ("interval", "symbol", "specs")] + [("state", pa.binary())])
+_INITIAL = -1
+_KEPT_VERSIONS = 5
+_log = structlog.get_logger("jobs.indicators")
+
+
+class BatchIndicators:
+    """The indicators of final bars that come in order of time, and their states by interval and symbol."""
+
+    def __init__(self, settings: Settings, intervals: Sequence[Interval]) -> None:
+        self._calendar = settings.calendar
+        self._sets = {each.name: IndicatorSet(settings.indicators_of(each.name)) for each in intervals}
+        self.restore(_SAVED.empty_table())
+
+    @property
+    def warm_up(self) -> int:
+        """How many bars before the first one make every indicator stable."""
+        indicators = [each for found in self._sets.values() for each in found.indicators]
+        return max((each.stable_after for each in indicators), default=0)
+
+    def rows(self, final: pa.Table) -> pa.Table:
+        """A batch of INDICATOR_SCHEMA for bars of BAR_SCHEMA, all newer than those of the calls before."""
+        return pa.concat_tables([self._of_interval(final, interval) for interval in self._states])
+
+    def states(self) -> pa.Table:
+        """What `restore` takes: a row per interval and symbol."""
+        found = [
+            (interval, name, held.indicators.specs, held.indicators.to_bytes(row))
+            for interval, held in self._states.items()
+            for name, row in zip(held.names, held.rows, strict=True)
+        ]
+        return pa.table([list(column) for column in zip(*found, strict=True)] or [[]] * len(_SAVED), schema=_SAVED)
+
+    def restore(self, states: pa.Table) -> None:
+        """Go on from these states alone; an indicator that is new in the settings begins empty."""
+        self._states = {interval: KeyedStates(indicators) for interval, indicators in self._sets.items()}
+        for row in states.select(_SAVED.names).to_pylist():
+            held = self._states.get(row["interval"])
+            if held is None:
+                continue
+            try:
+                held.put(row["symbol"], held.indicators.adopt(row["specs"], row["state"]))
+            except ValueError as error:
+                _log.warning("indicators begin anew", symbol=row["symbol"], interval=row["interval"], error=str(error))
+
+    def _of_interval(self, final: pa.Table, interval: str) -> pa.Table:
+        bars = final.filter(pc.equal(final["interval"], interval))
+        held, symbols = self._states[interval], bars["symbol"].to_pylist()
+        start = bars["start"].cast(pa.int64()).to_numpy()
+        folded = held.fold(symbols, start, bars_of(*(_floats(bars[name]) for name in _INPUTS), start, self._calendar))
+        after = zip(held.of(symbols), folded.last, strict=True)
+        made = {
+            "specs": pa.array([held.indicators.specs] * len(bars), pa.string()),
+            "values": [text.decode() for text in values_json(held.indicators.columns, folded.values)],
+            "ready": folded.ready,
+            "stable": folded.stable,
+            "state": pa.array([held.indicators.to_bytes(row) if last else None for row, last in after], pa.binary()),
+        }
+        columns = {
+            name: made.get(name, bars[name] if name in bars.column_names else None) for name in INDICATOR_SCHEMA.names
+        }
+        return pa.table(columns).cast(INDICATOR_SCHEMA)
+
+
+class FinalIndicators:
+    """The indicators of the final query. Their states lie beside Spark's own, a version per micro-batch with bars.
+
+    Spark repeats a micro-batch that it did not commit with the same bars; it then goes on from the version before it.
+    A query without any version begins with what `initial` gives: the states saved with the newest bars.
+    """
+
+    def __init__(self, indicators: BatchIndicators, folder: Path, initial: Callable[[], pa.Table]) -> None:
+        self._indicators = indicators
+        self._folder = folder
+        self._initial = initial
+        self._done: int | None = None
+
+    def rows(self, final: pa.Table, batch_id: int) -> pa.Table:
+        """A batch of INDICATOR_SCHEMA. Raises StoreUnavailable when the states cannot be read or kept."""
+        if not final.num_rows:
+            return INDICATOR_SCHEMA.empty_table()
+        try:
+            if self._done is None or self._done >= batch_id:
+                self._restore(batch_id)
+            rows = self._indicators.rows(final)
+            self._save(batch_id)
+        except OSError as error:
+            raise StoreUnavailable(
+                "checkpoint", f"{error.strerror or error}: {error.filename or self._folder}"
+            ) from None
+        self._done = batch_id
+        return rows
+
+    def _restore(self, batch_id: int) -> None:
+        before = [version for version in self._versions() if version < batch_id]
+        if before:
+            self._indicators.restore(pa.ipc.open_file(self._path(max(before)).read_bytes()).read_all())
+        else:
+            self._indicators.restore(self._initial())
+            # Should this batch be repeated, the stores have its own states by then.
+            self._save(_INITIAL)
+
+    def _save(self, batch_id: int) -> None:
+        sink, states = pa.BufferOutputStream(), self._indicators.states()
+        with pa.ipc.new_file(sink, _SAVED) as writer:
+            writer.write_table(states)
+        write_atomically(self._path(batch_id), sink.getvalue().to_pybytes())
+        for version in sorted(self._versions())[:-_KEPT_VERSIONS]:
+            self._path(version).unlink(missing_ok=True)
+
+    def _versions(self) -> list[int]:
+        return [int(path.stem) for path in self._folder.glob("*.arrow")]
+
+    def _path(self, version: int) -> Path:
+        return self._folder / f"{version}.arrow"
+
+
+def _floats(amounts: pa.ChunkedArray) -> Array:
+    # Through Decimal, because float() of one is correctly rounded.
+    return np.array([np.nan if amount is None else float(amount) for amount in amounts.to_pylist()], np.float64)

@@ -1,0 +1,208 @@
+"""Indicators of forming bars: `value(step(state, forming bar))`, from the state after the newest final bar on.
+
+Between that bar and the forming one stand those that are closed and not final yet. Their last live row is what the
+final row will say, so they are stepped over on the way; the final query's own state then replaces the guess.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import structlog
+
+from conf.settings import Settings
+from core.indicators.base import Bars
+from core.indicators.keyed import KeyedStates
+from core.indicators.sets import IndicatorSet, values_json
+from core.sessions import session_ids
+from jobs.indicator_topic import Memory
+from stores.redis import LiveRow
+
+# Closed bars held for one key; where no final query runs, the oldest counts as final after so many.
+PENDING_BARS = 64
+_log = structlog.get_logger("jobs.relay")
+
+
+class _Amounts(msgspec.Struct):
+    """What indicators take from a bar's JSON; decimal text."""
+
+    open: str | None = None
+    high: str | None = None
+    low: str | None = None
+    close: str | None = None
+    volume: str | None = None
+    notional: str | None = None
+
+
+_amounts = msgspec.json.Decoder(_Amounts)
+_Fields = tuple[float, ...]
+
+
+@dataclass(slots=True)
+class _Key:
+    """What is known of a (symbol, interval): its bars after the final one, by start, in the fields of `Bars`."""
+
+    symbol: str
+    interval: str
+    group: "_Group"
+    final_start: int = 0
+    based_on: int = 0
+    """The start of the bar that the base of the group is made for, 0 for none."""
+    pending: dict[int, _Fields] = field(default_factory=dict)
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.symbol, self.interval
+
+
+class _Group:
+    """The keys of one set of indicators: their states after the final bar, and before the bar now forming."""
+
+    def __init__(self, indicators: IndicatorSet) -> None:
+        self.indicators = indicators
+        self.final = KeyedStates(indicators)
+        self.base = KeyedStates(indicators)
+
+    def rebase(self, asked: Sequence[tuple[_Key, int]]) -> None:
+        """Make the base of each key that of the bar with this start."""
+        names = [key.name for key, _ in asked]
+        self.base.replace(names, self.final.of(names))
+        passed = [
+            (key.name, start, key.pending[start])
+            for key, until in asked
+            for start in sorted(key.pending)
+            if start < until
+        ]
+        if passed:
+            closed, starts, fields = zip(*passed, strict=True)
+            self.base.fold(closed, np.array(starts, np.int64), _bars(fields))
+        for key, until in asked:
+            key.based_on = until
+
+    def values(self, asked: Sequence[tuple[_Key, int]]) -> list[bytes]:
+        """The values that the bars with these starts would leave, as JSON."""
+        moved = [(key, start) for key, start in asked if key.based_on != start]
+        if moved:
+            self.rebase(moved)
+        bars = _bars([key.pending[start] for key, start in asked])
+        base = self.base.of([key.name for key, _ in asked])
+        state = self.indicators.step(base, bars, np.array([start for _, start in asked], np.int64))
+        return values_json(self.indicators.columns, self.indicators.values(state))
+
+
+class LiveIndicators:
+    """Follows the final states and the forming bars of every key. Holds no truth: both come again after a restart."""
+
+    def __init__(self, sets: Mapping[str, IndicatorSet], calendar: str) -> None:
+        self._calendar = calendar
+        groups = {each.specs: _Group(each) for each in sets.values()}
+        self._groups = {interval: groups[each.specs] for interval, each in sets.items() if each.indicators}
+        self._keys: dict[tuple[str, str], _Key] = {}
+        self._sessions: dict[int, float] = {}
+
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """The (symbol, interval) of which a final state or a forming bar came."""
+        return list(self._keys)
+
+    def take_final(self, memory: Memory) -> None:
+        """Go on from the state after a final bar; one older than what is known is passed over."""
+        key = self._key(memory.symbol, memory.interval)
+        if key is None or memory.start < key.final_start:
+            return
+        try:
+            row = key.group.indicators.adopt(memory.specs, memory.state)
+        except ValueError as error:
+            _log.warning("a state that does not fit", symbol=memory.symbol, interval=memory.interval, error=str(error))
+            return
+        key.group.final.put(key.name, row)
+        key.final_start, key.based_on = memory.start, 0
+        key.pending = {start: fields for start, fields in key.pending.items() if start > memory.start}
+
+    def take_forming(self, rows: Sequence[LiveRow]) -> None:
+        """Remember forming bars without computing anything."""
+        for row in rows:
+            self._remember(row)
+
+    def with_values(self, rows: Sequence[LiveRow]) -> list[LiveRow]:
+        """The rows, those of forming bars with the JSON of their indicators."""
+        # A tick for a closed bar changes what the forming one builds on, so the older bar comes first.
+        order = sorted(range(len(rows)), key=lambda place: rows[place].start)
+        asked = [(place, key, rows[place].start) for place in order if (key := self._remember(rows[place]))]
+        made = list(rows)
+        for turn in _turns(asked):
+            for group in dict.fromkeys(key.group for _, key, _ in turn):
+                own = [item for item in turn if item[1].group is group]
+                texts = group.values([(key, start) for _, key, start in own])
+                for (place, _, _), text in zip(own, texts, strict=True):
+                    made[place] = msgspec.structs.replace(rows[place], indicators=text)
+        return made
+
+    def _key(self, symbol: str, interval: str) -> _Key | None:
+        group = self._groups.get(interval)
+        if group is None:
+            return None
+        key = self._keys.get((symbol, interval))
+        if key is None:
+            key = self._keys[symbol, interval] = _Key(symbol, interval, group)
+            group.final.slots([key.name])
+        return key
+
+    def _remember(self, row: LiveRow) -> _Key | None:
+        """The key of a forming bar, its amounts noted; None for one that is final, has no indicators or is no bar."""
+        key = self._key(row.symbol, row.interval) if row.rev == 0 else None
+        if key is None or row.start <= key.final_start:
+            return None
+        try:
+            fields = self._fields(row)
+        except (msgspec.DecodeError, ValueError):
+            return None  # Redis' own check names it
+        if row.start < key.based_on and key.pending.get(row.start) != fields:
+            key.based_on = 0
+        key.pending[row.start] = fields
+        if len(key.pending) > PENDING_BARS:
+            self._settle(key)
+        return key if row.start in key.pending else None
+
+    def _settle(self, key: _Key) -> None:
+        oldest = min(key.pending)
+        key.group.final.fold([key.name], np.array([oldest], np.int64), _bars([key.pending.pop(oldest)]))
+        key.final_start, key.based_on = oldest, 0
+
+    def _fields(self, row: LiveRow) -> _Fields:
+        bar = _amounts.decode(row.payload)
+        texts = (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.notional)
+        return (*(math.nan if text is None else float(text) for text in texts), self._session(row.start))
+
+    def _session(self, start: int) -> float:
+        session = self._sessions.get(start)
+        if session is None:
+            if len(self._sessions) > 10_000:
+                self._sessions.clear()
+            session = self._sessions[start] = float(session_ids(np.array([start], np.int64), self._calendar)[0])
+        return session
+
+
+def live_indicators(settings: Settings) -> LiveIndicators:
+    """Those that the settings ask for."""
+    sets = {each.name: IndicatorSet(settings.indicators_of(each.name)) for each in settings.bar_intervals}
+    return LiveIndicators(sets, settings.calendar)
+
+
+def _bars(fields: Sequence[_Fields]) -> Bars:
+    return Bars(*np.array(fields, np.float64).T)
+
+
+def _turns(asked: Sequence[tuple[int, _Key, int]]) -> Iterator[list[tuple[int, _Key, int]]]:
+    """The items in turns, so that no turn has two bars of one key."""
+    waiting = list(asked)
+    while waiting:
+        turn: dict[tuple[str, str], tuple[int, _Key, int]] = {}
+        later = []
+        for item in waiting:
+            if turn.setdefault(item[1].name, item) is not item:
+                later.append(item)
+        yield list(turn.values())
+        waiting = later

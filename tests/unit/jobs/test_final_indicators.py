@@ -1,0 +1,136 @@
+"""Indicators over batches of final bars: a repeated batch, a new process and a new checkpoint give the same rows."""
+
+import random
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from conf.settings import Settings
+from core.errors import StoreUnavailable
+from core.records import Bar
+from jobs.indicators import BatchIndicators, FinalIndicators
+from stores.memory import MemoryStore
+from stores.schema import STATE_SCHEMA, bars_table, values_of
+from tests.factories import MONDAY_US, bar
+from tests.indicator_rows import expected_values
+
+MINUTE_US = 60_000_000
+SETTINGS = Settings(indicators="sma:3 ema:4 obv vwap rsi:2 5m=mom:1", intervals="1m,5m")
+
+
+def market(count: int, seed: int = 1) -> list[Bar]:
+    """Bars of three symbols over `count` minutes, some minutes and some prices missing."""
+    rng = random.Random(seed)
+    bars = []
+    for minute in range(count):
+        for symbol in ("AAA", "BBB", "CCC"):
+            if rng.random() < 0.2:
+                continue
+            price = None if rng.random() < 0.1 else Decimal(rng.randrange(10**10)).scaleb(-8)
+            prices = dict.fromkeys(("open", "high", "low", "close"), price)
+            interval = "5m" if minute % 5 == 0 and rng.random() < 0.5 else "1m"
+            bars.append(bar(symbol=symbol, start=MONDAY_US + minute * MINUTE_US, interval=interval, **prices))
+    return bars
+
+
+def by_minute(bars: Sequence[Bar], size: int = 7) -> list[pa.Table]:
+    """Micro-batches: the bars of some minutes each, in no order."""
+    cut = [[each for each in bars if (each.start - MONDAY_US) // MINUTE_US // size == n] for n in range(20)]
+    return [bars_table(random.Random(n).sample(part, len(part))) for n, part in enumerate(cut) if part]
+
+
+def none() -> pa.Table:
+    return STATE_SCHEMA.empty_table()
+
+
+def final(folder: Path, settings: Settings = SETTINGS, initial=none) -> FinalIndicators:
+    return FinalIndicators(BatchIndicators(settings, settings.bar_intervals), folder, initial)
+
+
+def values(rows: pa.Table) -> dict[tuple, dict[str, float | None]]:
+    starts = rows["start"].cast(pa.int64()).to_pylist()
+    return {
+        (row["symbol"], row["interval"], start): values_of(row["values"])
+        for start, row in zip(starts, rows.drop_columns(["start"]).to_pylist(), strict=True)
+    }
+
+
+def expected(bars: Sequence[Bar]) -> dict[tuple, dict[str, float | None]]:
+    return expected_values([{name: getattr(each, name) for name in each.__struct_fields__} for each in bars], SETTINGS)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_batches_repeated_by_new_processes_equal_one_pass(tmp_path: Path, seed: int) -> None:
+    bars, rng = market(60, seed), random.Random(seed)
+    running, found = final(tmp_path), {}
+    for number, batch in enumerate(by_minute(bars)):
+        rows = running.rows(batch, number)
+        if rng.random() < 0.4:
+            rows_lost, running = rows, final(tmp_path)
+            rows = running.rows(batch, number)
+            assert rows.equals(rows_lost)
+        found |= values(rows)
+    assert found == expected(bars)
+
+
+def test_a_batch_repeated_in_the_same_process_does_not_step_twice(tmp_path: Path) -> None:
+    first, second, *_ = by_minute(market(30))
+    running = final(tmp_path)
+    running.rows(first, 4)
+    rows = running.rows(second, 9)
+    assert running.rows(second, 9).equals(rows)
+
+
+def test_batches_without_bars_keep_no_version(tmp_path: Path) -> None:
+    first, second, *_ = by_minute(market(30))
+    running = final(tmp_path)
+    running.rows(first, 0)
+    for number in range(1, 50):
+        assert running.rows(first.slice(0, 0), number).num_rows == 0
+    rows = running.rows(second, 50)
+    assert final(tmp_path).rows(second, 50).equals(rows)
+    assert len(list(tmp_path.iterdir())) < 10
+
+
+def test_old_versions_go(tmp_path: Path) -> None:
+    running = final(tmp_path)
+    for number, batch in enumerate(by_minute(market(120), size=3)):
+        running.rows(batch, number)
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_new_checkpoint_begins_with_the_states_of_the_store(tmp_path: Path) -> None:
+    bars, store = market(60), MemoryStore()
+    before, after = [each for each in bars if each.start < MONDAY_US + 30 * MINUTE_US], []
+    after = [each for each in bars if each not in before]
+    batch = bars_table(before)
+    store.write_bars(batch, final(tmp_path / "old").rows(batch, 0))
+    assert values(final(tmp_path / "new", initial=store.read_states).rows(bars_table(after), 0)) == {
+        key: row for key, row in expected(bars).items() if key[2] >= MONDAY_US + 30 * MINUTE_US
+    }
+
+
+def test_a_repeated_first_batch_does_not_begin_with_its_own_states(tmp_path: Path) -> None:
+    store, batch = MemoryStore(), bars_table(market(10))
+    rows = final(tmp_path, initial=store.read_states).rows(batch, 0)
+    store.write_bars(batch, rows)
+    assert final(tmp_path, initial=store.read_states).rows(batch, 0).equals(rows)
+
+
+def test_a_checkpoint_of_other_indicators_keeps_those_in_both(tmp_path: Path) -> None:
+    bars = market(40)
+    first, *rest = by_minute(bars, size=20)
+    final(tmp_path).rows(first, 0)
+    changed = SETTINGS.model_copy(update={"indicators": "mom:1 obv"})
+    found = values(final(tmp_path, changed).rows(rest[0], 1))
+    wanted = {key: row["obv"] for key, row in expected(bars).items() if key in found}
+    assert {key: row["obv"] for key, row in found.items()} == wanted
+
+
+def test_states_that_cannot_be_kept_fail_the_batch_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(StoreUnavailable, match="checkpoint"):
+        final(tmp_path / "taken" / "indicators").rows(bars_table(market(3)), 0)
