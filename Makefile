@@ -38,10 +38,10 @@ check: $(VENV)/dev.stamp ## lint, format and types; changes nothing
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 
-bench: $(VENV)/run.stamp ## measure latency, throughput and recovery into RESULTS=data/benchmarks  [ARGS="--help"]
+bench: $(VENV)/run.stamp ## measure latency, throughput, recovery and indicators into RESULTS=data/benchmarks  [ARGS="--help"]
 	@$(RUN) -m local jars >/dev/null
 	@mkdir -p $(RESULTS)
-	@for what in latency throughput recovery; do \
+	@for what in latency throughput recovery indicators; do \
 		$(RUN) -m benchmarks $$what --json $(RESULTS)/$$what.json $(ARGS) || exit 1; done
 
 docs: $(VENV)/run.stamp ## check the links of README.md and docs/

@@ -1,4 +1,6 @@
-"""How fast, how much, how soon after a crash: `python -m benchmarks latency|throughput|recovery --json FILE`.
+"""How fast, how much, how soon after a crash, and what indicators cost:
+
+`python -m benchmarks latency|throughput|recovery|indicators --json FILE`.
 
 Each benchmark is one module with `HELP`, `EXAMPLES`, `add_arguments(parser)` and `run(options, bench) -> Result`,
 named here. It starts servers of its own and stops everything at the end; README.md says how to read the results.
@@ -8,4 +10,5 @@ BENCHMARKS: dict[str, str] = {
     "latency": "benchmarks.latency",
     "throughput": "benchmarks.throughput",
     "recovery": "benchmarks.recovery",
+    "indicators": "benchmarks.indicators",
 }
