@@ -10,16 +10,19 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from psycopg.rows import dict_row
 
-from conf.settings import Settings
+from conf.settings import Settings, load_settings
 from core import rulesets
 from jobs.backfill import batch_bars
 from jobs.backfill import main as backfill
+from jobs.indicator_topic import FinalStates
 from jobs.recorded import read_files
 from producers.publish import Publisher
 from producers.reading import find_files
 from producers.replay import Progress, Replay
 from stores.schema import BAR_SCHEMA
+from tests.indicator_rows import expected_values
 from tests.integration.test_one_definition import START_US, content, micros
 from tests.oracles import rolled_up
 from tests.streaming import run_available
@@ -151,6 +154,31 @@ def test_bars_go_into_the_stores_and_a_second_time_changes_nothing(
         with psycopg.connect(settings.postgres_dsn.get_secret_value()) as connection:
             counts += connection.execute("SELECT count(*), sum(trade_count), max(rev) FROM bars").fetchall()
     assert counts == [(50, 50, 1)] * 2
+
+
+def test_indicators_come_with_the_bars_and_are_warmed_up_by_those_before(
+    spark, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (environment(settings) | {"TICKSTREAM_INDICATORS": "sma:5 rsi:3 obv ema:4"}).items():
+        monkeypatch.setenv(name, value)
+    whole = pd.read_parquet(recorded(tmp_path / "whole.parquet", price=[10 + n * 7 % 11 / 10 for n in range(50)]))
+    for number, part in enumerate((whole[:30], whole[30:])):
+        part.to_parquet(tmp_path / f"{number}.parquet")
+        assert backfill(["--ticks", str(tmp_path / f"{number}.parquet"), "--intervals", "1m"]) == 0
+    with psycopg.connect(settings.postgres_dsn.get_secret_value(), row_factory=dict_row) as connection:
+        micros_of_start = "(extract(epoch FROM start) * 1000000)::bigint AS start"
+        bars = connection.execute(
+            f"SELECT symbol, interval, {micros_of_start}, open, high, low, close, volume, notional FROM bars"
+        ).fetchall()
+        rows = connection.execute(f'SELECT symbol, interval, {micros_of_start}, "values" FROM indicators').fetchall()
+        states = connection.execute(f"SELECT {micros_of_start} FROM indicator_states").fetchall()
+    found = {(row["symbol"], row["interval"], row["start"]): row["values"] for row in rows}
+    assert len(found) == 50 and found == expected_values(bars, load_settings())
+    assert [row["start"] for row in states] == [max(start for *_, start in found)]
+    # A stream's relay goes on from the newest state of the topic: those of old bars are not for it.
+    reader = FinalStates(settings)
+    assert list(reader.read_all()) == []
+    reader.close()
 
 
 def test_bad_input_is_one_line_and_exit_code_1(spark, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
