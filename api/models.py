@@ -78,8 +78,18 @@ class IndicatorRow(Answer):
     end: Time
     is_final: bool
     rev: int
-    ready: bool = Field(description="every indicator asked for has a value's worth of bars behind it")
-    stable: bool = Field(description="and so many that what came before them weighs less than 1e-9")
+    source: Literal["stored", "live", "computed"] = Field(
+        description="`stored`: kept with the final bar; `live`: published with the bar, which a tick may still change;"
+        " `computed`: for this request, from the bar and those before it"
+    )
+    ready: bool = Field(
+        description="every indicator asked for has had enough bars for a value; of `live` values, and of a part of the"
+        " stored set that as a whole is not ready: none of them is null"
+    )
+    stable: bool = Field(
+        description="and so many that what came before them weighs less than 1e-9; of `stored` and `live` values it is"
+        " the whole stored set that must be so, unless only windows were asked for, which are when they are ready"
+    )
     values: dict[str, float | None]
 
 

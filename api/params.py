@@ -3,7 +3,8 @@
 A handler's signature tells both. An unknown query parameter is refused: a typo must not read as a default.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from inspect import getdoc
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Path, Query, Request
@@ -24,7 +25,8 @@ from api.times import EXAMPLE, MAX_TIME_US, parse_time
 from conf.settings import Settings
 from core.clock import Clock
 from core.errors import InputError
-from core.indicators import Indicator, parse_all
+from core.indicators import INDICATORS, Indicator, for_interval, parse_all
+from core.indicators.base import number_text
 from core.intervals import INTERVALS, Interval
 from core.validate import SYMBOL_PATTERN
 from stores.redis import RedisReader
@@ -177,13 +179,26 @@ class BarsQuery(BarRange, NumericQuery):
     fill: Fill = Field("none", description="rows for slots without trades: none, `null` prices or the `prev`ious close")
 
 
+def _registered() -> str:
+    """Every registered indicator, as a list in Markdown."""
+    return "\n".join(f"- {_described(kind)}" for kind in INDICATORS.values())
+
+
+def _described(kind: type[Indicator]) -> str:
+    """Spec, the names of the parameters with their defaults, and the first paragraph on it."""
+    usual = kind()
+    parameters = ", ".join(f"{item.name}={number_text(getattr(usual, item.name))}" for item in fields(kind))
+    about = " ".join((getdoc(kind) or "").partition("\n\n")[0].split())
+    return f"`{usual.spec}`{f' ({parameters})' if parameters else ''}: {about}"
+
+
 class IndicatorChoice(IntervalQuery):
     """Which indicators of which bars."""
 
     type: str | None = Field(
         None,
         description="an indicator with its parameters, `macd:12,26,9`, or its name alone; several are separated by `;`;"
-        " missing: the configured set",
+        f" missing: the configured set. With their defaults there are\n\n{_registered()}",
         examples=["rsi", "rsi:14", "sma:20;sma:50"],
     )
     period: int | None = Field(None, description="the first parameter of a `type` without parameters")
@@ -207,9 +222,12 @@ class IndicatorChoice(IntervalQuery):
         return period
 
     def indicators(self, configured: str) -> tuple[Indicator, ...]:
-        """Those asked for, else the configured ones."""
+        """Those asked for, else the configured ones of the interval. Raises InputError if there are none."""
         if self.type is None:
-            return parse_all(configured)
+            chosen = for_interval(configured, self.interval)
+            if not chosen:
+                raise InputError(f"no indicator is configured for {self.interval} bars; name one, such as type=rsi")
+            return chosen
         return parse_all(self.type if self.period is None else f"{self.type}:{self.period}")
 
 

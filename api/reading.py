@@ -43,15 +43,18 @@ def asked_json(symbol: str, query: BarRange) -> dict[str, Any]:
     }
 
 
-async def read_range(symbol: str, query: BarRange, history: TimescaleReader, live: RedisReader) -> Joined:
+async def read_range(
+    symbol: str, query: BarRange, history: TimescaleReader, live: RedisReader, *, with_indicators: bool = False
+) -> Joined:
     """The bars of the range, more than the limit when there are more.
 
+    `with_indicators` gives the bars of the tail the key `indicators`.
     Raises StoreUnavailable when the database does not answer.
     """
     limit = query.limit + 1
     stored, tail = await asyncio.gather(
         history.bars(symbol, query.interval, query.start_us, query.end_us, limit, newest_first=query.newest),
-        _tail(live, symbol, query.interval),
+        _tail(live, symbol, query.interval, with_indicators),
     )
     return Joined(join(stored, tail or (), query.start_us, query.end_us), tail, len(stored) >= limit)
 
@@ -120,9 +123,9 @@ async def live_symbols(live: RedisReader) -> set[str] | None:
         return None
 
 
-async def _tail(live: RedisReader, symbol: str, interval: str) -> list[dict[str, Any]] | None:
+async def _tail(live: RedisReader, symbol: str, interval: str, with_indicators: bool) -> list[dict[str, Any]] | None:
     try:
-        return await live.tail(symbol, interval)
+        return await live.tail(symbol, interval, with_indicators=with_indicators)
     except StoreUnavailable:
         return None
 

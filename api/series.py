@@ -1,58 +1,100 @@
-"""Indicators computed when asked for: the bars of a range, the bars that they need before it, and `compute`."""
+"""Indicators of a range: those kept with the bars, and the others computed from bars read for it."""
 
 import asyncio
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
-
 from api.merge import Row
 from api.params import IndicatorsQuery
-from api.reading import Tail, ensure_known, read_before, read_range
-from core.indicators import Indicator, compute
+from api.points import Held, Point, computed_points
+from api.reading import Joined, Tail, ensure_known, read_before, read_range
+from conf.settings import Settings
+from core.errors import ConfigError
+from core.indicators import Indicator
 from core.intervals import DAY_US, Interval
 from stores.redis import RedisReader
 from stores.timescale_reads import TimescaleReader
 
-_INPUTS = ("open", "high", "low", "close", "volume", "notional")
-
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Ascending bars of a range, and by bar its values by column and whether they are ready and stable."""
+    """Ascending bars of a range, and the point of each."""
 
+    indicators: tuple[Indicator, ...]
     bars: list[Row]
-    values: list[dict[str, float | None]]
-    ready: list[bool]
-    stable: list[bool]
+    points: list[Point]
     tail: Tail
     truncated: bool
 
 
-async def read_series(
-    symbol: str,
-    query: IndicatorsQuery,
-    indicators: Sequence[Indicator],
-    calendar: str,
-    history: TimescaleReader,
-    live: RedisReader,
-) -> Series:
-    """The range with as many bars before it as the indicators need to be stable, where there are so many.
+@dataclass(frozen=True, slots=True)
+class SeriesReader:
+    """Reads what one request asks for."""
 
-    Raises UnknownSymbol, and StoreUnavailable when the database does not answer.
-    """
-    joined = await read_range(symbol, query, history, live)
-    rows, truncated = query.cut(joined.bars)
-    if not rows:
-        await ensure_known(symbol, history, live)
-        return Series([], [], [], [], joined.tail, truncated)
-    count = _warm_up(indicators, query.bar_interval)
-    before = (await read_before(symbol, query.interval, rows[0]["start"], count, history, joined))[-count:]
-    values, ready, stable = await asyncio.to_thread(_computed, [*before, *rows], len(before), indicators, calendar)
-    return Series(rows, values, ready, stable, joined.tail, truncated)
+    symbol: str
+    query: IndicatorsQuery
+    settings: Settings
+    history: TimescaleReader
+    live: RedisReader
+
+    async def read(self) -> Series:
+        """Values that were kept with the bars as they are, the others computed with warm-up.
+
+        Raises UnknownSymbol, InputError when no indicator is configured, and StoreUnavailable when the database does
+        not answer.
+        """
+        query = self.query
+        indicators = query.indicators(self.settings.indicators)
+        kept = set(indicators) <= set(self.settings.indicators_of(query.interval))
+        joined, stored = await asyncio.gather(
+            read_range(self.symbol, query, self.history, self.live, with_indicators=kept),
+            self._stored(query.start_us, query.end_us, query.limit + 1, query.newest) if kept else _nothing(),
+        )
+        bars, truncated = query.cut(joined.bars)
+        if not bars:
+            await ensure_known(self.symbol, self.history, self.live)
+        elif kept and not stored and query.start is not None and bars[-1]["state"] == "forming":
+            # How stable a live value is must not depend on where the range begins.
+            stored = await self._stored(0, bars[-1]["start"], 1, True)
+        held = Held(indicators, stored, joined.live or ())
+        points = {bar["start"]: point for bar in bars if (point := held.point(bar)) is not None}
+        missing = [place for place, bar in enumerate(bars) if bar["start"] not in points]
+        if missing:
+            points = await self._computed(indicators, joined, bars, missing) | points
+        return Series(indicators, bars, [points[bar["start"]] for bar in bars], joined.tail, truncated)
+
+    async def _computed(
+        self, indicators: Sequence[Indicator], joined: Joined, bars: list[Row], missing: Sequence[int]
+    ) -> dict[int, Point]:
+        """By start, from as many bars before the first missing one as make the values stable, where there are so many.
+
+        What stands between the first and the last missing one comes with them.
+        """
+        first, end = missing[0], missing[-1] + 1
+        count = _warm_up(indicators, self.query.bar_interval)
+        used = bars[max(0, first - count) : end]
+        if count > first:
+            earlier = count - first
+            before = await read_before(
+                self.symbol, self.query.interval, bars[0]["start"], earlier, self.history, joined
+            )
+            used = before[-earlier:] + used
+        points = await asyncio.to_thread(computed_points, used, indicators, self.settings.calendar)
+        return {bar["start"]: point for bar, point in zip(used, points, strict=True)}
+
+    async def _stored(self, start_us: int, end_us: int, limit: int, newest_first: bool) -> list[dict[str, Any]]:
+        """Stored indicators; none where the table is not there yet."""
+        try:
+            return await self.history.indicators(
+                self.symbol, self.query.interval, start_us, end_us, limit, newest_first=newest_first
+            )
+        except ConfigError:
+            return []
+
+
+async def _nothing() -> list[dict[str, Any]]:
+    return []
 
 
 def _warm_up(indicators: Sequence[Indicator], interval: Interval) -> int:
@@ -60,24 +102,3 @@ def _warm_up(indicators: Sequence[Indicator], interval: Interval) -> int:
     bars = max(each.stable_after for each in indicators)
     by_session = any("session" in each.inputs for each in indicators)
     return max(bars, DAY_US // interval.us) if by_session else bars
-
-
-def _computed(
-    bars: Sequence[Row], skipped: int, indicators: Sequence[Indicator], calendar: str
-) -> tuple[list[dict[str, float | None]], list[bool], list[bool]]:
-    frame = pd.DataFrame({name: [_float(bar[name]) for bar in bars] for name in _INPUTS})
-    frame["start"] = np.array([bar["start"] for bar in bars], np.int64)
-    found = compute(frame, list(indicators), calendar).iloc[skipped:]
-    values = [{name: _number(value) for name, value in row.items()} for row in found.to_dict("records")]
-    priced = np.cumsum(frame["close"].notna().to_numpy())[skipped:]
-    ready = max(each.ready_after for each in indicators)
-    stable = max(each.stable_after for each in indicators)
-    return values, (priced >= ready).tolist(), (priced >= stable).tolist()
-
-
-def _float(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -112,7 +112,7 @@ class TimescaleReader:
         way = "DESC" if newest_first else "ASC"
         return await self._rows(
             f'SELECT {_BARS} FROM bars WHERE symbol = %s AND "interval" = %s AND "start" >= %s AND "start" < %s'
-            f' ORDER BY "start" {way} LIMIT %s',
+            f' ORDER BY bars."start" {way} LIMIT %s',
             [symbol, interval, to_time(start_us), to_time(end_us), limit],
         )
 
@@ -128,7 +128,7 @@ class TimescaleReader:
         way = "DESC" if newest_first else "ASC"
         rows = await self._rows(
             f'SELECT {_INDICATORS} FROM indicators WHERE symbol = %s AND "interval" = %s AND "start" >= %s'
-            f' AND "start" < %s ORDER BY "start" {way} LIMIT %s',
+            f' AND "start" < %s ORDER BY indicators."start" {way} LIMIT %s',
             [symbol, interval, to_time(start_us), to_time(end_us), limit],
         )
         for row in rows:

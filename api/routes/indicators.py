@@ -1,4 +1,4 @@
-"""`/api/v1/indicators/{symbol}`: any registered indicator with any parameters, over final and forming bars."""
+"""`/api/v1/indicators/{symbol}`: those kept with final and forming bars; any other, with any parameters, on request."""
 
 from fastapi import APIRouter
 
@@ -7,7 +7,7 @@ from api.models import PROBLEMS, IndicatorsAnswer
 from api.params import Configured, History, IndicatorParams, IndicatorsParams, IndicatorsQuery, Live, Symbol
 from api.reading import asked_json
 from api.render import FINAL_STATES, Json, time_text
-from api.series import Series, read_series
+from api.series import Series, SeriesReader
 
 router = APIRouter(prefix="/api/v1", tags=["indicators"])
 
@@ -26,19 +26,19 @@ async def indicators(
 ) -> Json:
     """Indicators of the bars whose `start` lies in `[start, end)`, with warm-up from the bars before it.
 
-    Without `type` the configured set. A value is null until its indicator is ready; `ready` and `stable` are of all
-    that were asked for together.
+    Without `type` the configured set. What was stored with a final bar, or published with a forming one, is what is
+    answered; where that is not all that was asked for, the values are computed, and `source` says which. A value is
+    null until its indicator is ready; `ready` and `stable` are of all that were asked for together.
     """
     return await _answer(symbol, query, settings, history, live)
 
 
 async def _answer(symbol: str, query: IndicatorsQuery, settings: Configured, history: History, live: Live) -> Json:
-    chosen = query.indicators(settings.indicators)
-    series = await read_series(symbol, query, chosen, settings.calendar, history, live)
+    series = await SeriesReader(symbol, query, settings, history, live).read()
     return Json(
         {
             **asked_json(symbol, query),
-            "indicators": [each.spec for each in chosen],
+            "indicators": [each.spec for each in series.indicators],
             "tail": series.tail,
             "truncated": series.truncated,
             "rows": query.ordered(_rows(series)),
@@ -53,9 +53,10 @@ def _rows(series: Series) -> list[Row]:
             "end": time_text(bar["end"]),
             "is_final": bar["state"] in FINAL_STATES,
             "rev": bar["rev"],
-            "ready": ready,
-            "stable": stable,
-            "values": values,
+            "source": point.source,
+            "ready": point.ready,
+            "stable": point.stable,
+            "values": point.values,
         }
-        for bar, values, ready, stable in zip(series.bars, series.values, series.ready, series.stable, strict=True)
+        for bar, point in zip(series.bars, series.points, strict=True)
     ]

@@ -1,6 +1,7 @@
 """The database: its reads, and what happens when it is killed."""
 
 import asyncio
+import re
 import signal
 import threading
 import time
@@ -154,15 +155,40 @@ def test_symbols_and_freshness_follow_ticks_and_bars(store: TimescaleStore, post
     }
 
 
-def test_newest_ticks_are_read_from_the_index_before_any_analyze(store: TimescaleStore, postgres_dsn: str) -> None:
+@pytest.mark.parametrize(
+    ("read", "index"),
+    [
+        (lambda reader: reader.ticks("AAPL", 0, START_US + 10**12, 10, newest_first=True), "ticks_identity"),
+        (lambda reader: reader.bars("AAPL", "1m", 0, START_US + 10**12, 10, newest_first=True), "bars_key"),
+        (lambda reader: reader.indicators("AAPL", "1m", 0, START_US + 10**12, 10, newest_first=True), "indicators_key"),
+    ],
+)
+def test_newest_rows_are_read_from_the_index_before_any_analyze(
+    store: TimescaleStore, postgres_dsn: str, read: Callable[[TimescaleReader], Any], index: str
+) -> None:
+    bars = [make_bar(n) for n in range(3_000)]
+    store.write_bars(make_bars(*bars), indicators_table(*(indicators(bar) for bar in bars)))
     store.write_ticks(make_ticks(*(make_tick(n) for n in range(3_000))))
-    reader = TimescaleReader(postgres_dsn)
+    asked: list[tuple[str, list[Any]]] = []
+
+    class Listening(TimescaleReader):
+        async def _rows(self, sql: Any, values: Any = ()) -> list[dict[str, Any]]:
+            asked.append((sql, values))
+            return await super()._rows(sql, values)
+
+    reader = Listening(postgres_dsn)
+
+    async def run() -> None:
+        await reader.open()
+        await read(reader)
+        await reader.close()
+
+    asyncio.run(run())
+    ((sql, values),) = asked
     with psycopg.connect(**reader._args) as connection:
-        plan = connection.execute(
-            "EXPLAIN SELECT * FROM ticks WHERE symbol = 'AAPL' AND event_time < now()"
-            " ORDER BY event_time DESC, seq DESC, identity DESC LIMIT 10"
-        ).fetchall()
-    assert "Index Scan Backward using ticks_identity" in str(plan), plan
+        plan = str(connection.execute(f"EXPLAIN {sql}".encode(), values).fetchall())
+    assert f"Index Scan Backward using {index}" in plan, plan
+    assert not re.search(r"(?<!Incremental )Sort  \(", plan), plan
 
 
 def test_nul_in_a_text_does_not_stop_the_batch(store: TimescaleStore, postgres_dsn: str) -> None:
