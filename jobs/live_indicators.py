@@ -14,7 +14,6 @@ import structlog
 
 from conf.settings import Settings
 from core.indicators.base import Bars
-from core.indicators.keyed import KeyedStates
 from core.indicators.sets import IndicatorSet, values_json
 from core.sessions import session_ids
 from jobs.indicator_topic import Memory
@@ -40,21 +39,17 @@ _amounts = msgspec.json.Decoder(_Amounts)
 _Fields = tuple[float, ...]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Key:
     """What is known of a (symbol, interval): its bars after the final one, by start, in the fields of `Bars`."""
 
-    symbol: str
-    interval: str
     group: "_Group"
+    slot: int
+    """Its row in the states of the group."""
     final_start: int = 0
     based_on: int = 0
     """The start of the bar that the base of the group is made for, 0 for none."""
     pending: dict[int, _Fields] = field(default_factory=dict)
-
-    @property
-    def name(self) -> tuple[str, str]:
-        return self.symbol, self.interval
 
 
 class _Group:
@@ -62,22 +57,40 @@ class _Group:
 
     def __init__(self, indicators: IndicatorSet) -> None:
         self.indicators = indicators
-        self.final = KeyedStates(indicators)
-        self.base = KeyedStates(indicators)
+        self.final = indicators.initial(16)
+        self.base = indicators.initial(16)
+        self._count = 0
+
+    def add(self) -> _Key:
+        """A key with an empty state."""
+        if self._count == len(self.final):
+            more = self.indicators.initial(self._count)
+            self.final, self.base = np.concatenate([self.final, more]), np.concatenate([self.base, more])
+        self._count += 1
+        return _Key(self, self._count - 1)
+
+    def settle(self, key: _Key, start: int) -> None:
+        """Take a pending bar for final."""
+        at, fields = np.zeros(1, np.int64), [key.pending.pop(start)]
+        folded = self.indicators.fold(self.final[[key.slot]], at, np.array([start], np.int64), _bars(fields))
+        self.final[key.slot] = folded.state[0]
+        key.final_start, key.based_on = start, 0
 
     def rebase(self, asked: Sequence[tuple[_Key, int]]) -> None:
         """Make the base of each key that of the bar with this start."""
-        names = [key.name for key, _ in asked]
-        self.base.replace(names, self.final.of(names))
+        slots = [key.slot for key, _ in asked]
+        rows = self.final[slots]
         passed = [
-            (key.name, start, key.pending[start])
-            for key, until in asked
+            (place, start, key.pending[start])
+            for place, (key, until) in enumerate(asked)
             for start in sorted(key.pending)
             if start < until
         ]
         if passed:
-            closed, starts, fields = zip(*passed, strict=True)
-            self.base.fold(closed, np.array(starts, np.int64), _bars(fields))
+            places, starts, fields = zip(*passed, strict=True)
+            at, start = np.array(places, np.int64), np.array(starts, np.int64)
+            rows = self.indicators.fold(rows, at, start, _bars(fields)).state
+        self.base[slots] = rows
         for key, until in asked:
             key.based_on = until
 
@@ -87,7 +100,7 @@ class _Group:
         if moved:
             self.rebase(moved)
         bars = _bars([key.pending[start] for key, start in asked])
-        base = self.base.of([key.name for key, _ in asked])
+        base = self.base[[key.slot for key, _ in asked]]
         state = self.indicators.step(base, bars, np.array([start for _, start in asked], np.int64))
         return values_json(self.indicators.columns, self.indicators.values(state))
 
@@ -117,7 +130,7 @@ class LiveIndicators:
         except ValueError as error:
             _log.warning("a state that does not fit", symbol=memory.symbol, interval=memory.interval, error=str(error))
             return
-        key.group.final.put(key.name, row)
+        key.group.final[key.slot] = row
         key.final_start, key.based_on = memory.start, 0
         key.pending = {start: fields for start, fields in key.pending.items() if start > memory.start}
 
@@ -146,8 +159,7 @@ class LiveIndicators:
             return None
         key = self._keys.get((symbol, interval))
         if key is None:
-            key = self._keys[symbol, interval] = _Key(symbol, interval, group)
-            group.final.slots([key.name])
+            key = self._keys[symbol, interval] = group.add()
         return key
 
     def _remember(self, row: LiveRow) -> _Key | None:
@@ -163,18 +175,16 @@ class LiveIndicators:
             key.based_on = 0
         key.pending[row.start] = fields
         if len(key.pending) > PENDING_BARS:
-            self._settle(key)
+            key.group.settle(key, min(key.pending))
         return key if row.start in key.pending else None
-
-    def _settle(self, key: _Key) -> None:
-        oldest = min(key.pending)
-        key.group.final.fold([key.name], np.array([oldest], np.int64), _bars([key.pending.pop(oldest)]))
-        key.final_start, key.based_on = oldest, 0
 
     def _fields(self, row: LiveRow) -> _Fields:
         bar = _amounts.decode(row.payload)
         texts = (bar.open, bar.high, bar.low, bar.close, bar.volume, bar.notional)
-        return (*(math.nan if text is None else float(text) for text in texts), self._session(row.start))
+        numbers = (
+            map(float, texts) if None not in texts else (math.nan if text is None else float(text) for text in texts)
+        )
+        return (*numbers, self._session(row.start))
 
     def _session(self, start: int) -> float:
         session = self._sessions.get(start)
@@ -199,10 +209,6 @@ def _turns(asked: Sequence[tuple[int, _Key, int]]) -> Iterator[list[tuple[int, _
     """The items in turns, so that no turn has two bars of one key."""
     waiting = list(asked)
     while waiting:
-        turn: dict[tuple[str, str], tuple[int, _Key, int]] = {}
-        later = []
-        for item in waiting:
-            if turn.setdefault(item[1].name, item) is not item:
-                later.append(item)
+        turn = {item[1]: item for item in reversed(waiting)}
         yield list(turn.values())
-        waiting = later
+        waiting = [item for item in waiting if turn[item[1]] is not item]
