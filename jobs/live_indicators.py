@@ -69,22 +69,27 @@ class _Group:
         self._count += 1
         return _Key(self, self._count - 1)
 
-    def settle(self, key: _Key, start: int) -> None:
-        """Take a pending bar for final."""
-        at, fields = np.zeros(1, np.int64), [key.pending.pop(start)]
-        folded = self.indicators.fold(self.final[[key.slot]], at, np.array([start], np.int64), _bars(fields))
-        self.final[key.slot] = folded.state[0]
-        key.final_start, key.based_on = start, 0
+    def settle(self, key: _Key) -> None:
+        """Take the oldest pending bars for final where there are too many; a base made after them stays what it is."""
+        while len(key.pending) > PENDING_BARS:
+            start = min(key.pending)
+            at, fields = np.zeros(1, np.int64), [key.pending.pop(start)]
+            folded = self.indicators.fold(self.final[[key.slot]], at, np.array([start], np.int64), _bars(fields))
+            self.final[key.slot] = folded.state[0]
+            key.final_start = start
+        if key.based_on <= key.final_start:
+            key.based_on = 0
 
     def rebase(self, asked: Sequence[tuple[_Key, int]]) -> None:
-        """Make the base of each key that of the bar with this start."""
+        """Make the base of each key that of the bar with this start: from an older base, or the final state."""
         slots = [key.slot for key, _ in asked]
-        rows = self.final[slots]
+        onward = np.array([0 < key.based_on < until for key, until in asked])
+        rows = np.where(onward[:, None], self.base[slots], self.final[slots])
         passed = [
             (place, start, key.pending[start])
             for place, (key, until) in enumerate(asked)
             for start in sorted(key.pending)
-            if start < until
+            if (key.based_on if onward[place] else 0) <= start < until
         ]
         if passed:
             places, starts, fields = zip(*passed, strict=True)
@@ -136,8 +141,7 @@ class LiveIndicators:
 
     def take_forming(self, rows: Sequence[LiveRow]) -> None:
         """Remember forming bars without computing anything."""
-        for row in rows:
-            self._remember(row)
+        self._settle([self._remember(row) for row in rows])
 
     def with_values(self, rows: Sequence[LiveRow]) -> list[LiveRow]:
         """The rows, those of forming bars with the JSON of their indicators."""
@@ -151,7 +155,13 @@ class LiveIndicators:
                 texts = group.values([(key, start) for _, key, start in own])
                 for (place, _, _), text in zip(own, texts, strict=True):
                     made[place] = msgspec.structs.replace(rows[place], indicators=text)
+        self._settle([key for _, key, _ in asked])
         return made
+
+    def _settle(self, keys: Sequence[_Key | None]) -> None:
+        for key in keys:
+            if key is not None and len(key.pending) > PENDING_BARS:
+                key.group.settle(key)
 
     def _key(self, symbol: str, interval: str) -> _Key | None:
         group = self._groups.get(interval)
@@ -174,9 +184,7 @@ class LiveIndicators:
         if row.start < key.based_on and key.pending.get(row.start) != fields:
             key.based_on = 0
         key.pending[row.start] = fields
-        if len(key.pending) > PENDING_BARS:
-            key.group.settle(key, min(key.pending))
-        return key if row.start in key.pending else None
+        return key
 
     def _fields(self, row: LiveRow) -> _Fields:
         bar = _amounts.decode(row.payload)

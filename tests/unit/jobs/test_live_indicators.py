@@ -150,6 +150,26 @@ def test_without_a_final_query_old_bars_settle_and_memory_stays_bounded() -> Non
     assert len(key.pending) <= PENDING_BARS
 
 
+def test_a_batch_of_more_bars_than_are_held_gives_each_its_values() -> None:
+    market, indicators = Market("AAA"), live()
+    count = 3 * PENDING_BARS
+    rows = [market.row(minute, close=f"{minute % 7}.25") for minute in range(1, count)]
+    random.Random(1).shuffle(rows)
+    found = {row.start // MINUTE_US: row.indicators for row in indicators.with_values(rows)}
+    assert all(found[minute] == market.values(minute) for minute in (1, 2, PENDING_BARS, PENDING_BARS + 1, count - 1))
+    assert shown(indicators, market.row(count)) == [market.values(count)]
+    late = count - 3
+    assert shown(indicators, market.row(late, close="9")) == [market.values(late)]
+    assert shown(indicators, market.row_of(count * MINUTE_US)) == [market.values(count)]
+
+
+def test_a_bar_that_appears_before_all_that_are_held_is_not_lost() -> None:
+    market, indicators = Market("AAA"), live()
+    shown(indicators, *(market.row(minute, close=f"{minute % 7}.25") for minute in range(2, PENDING_BARS + 2)))
+    assert shown(indicators, market.row(1, close="8")) == [market.values(1)]
+    assert shown(indicators, market.row(PENDING_BARS + 2)) == [market.values(PENDING_BARS + 2)]
+
+
 def test_final_rows_unknown_intervals_and_broken_rows_carry_none() -> None:
     market, indicators = Market("AAA"), live()
     market.row(1)
