@@ -65,6 +65,7 @@ class Arrivals(MemoryStore):
 def final_running(spark, settings: Settings, store: MemoryStore) -> Iterator[StreamingQuery]:
     """The final query as it runs in production, with its pacemaker, past its slow first batch."""
     sinks = Sinks(settings, bar_sinks=[store])
+    sinks.setup()
     pacemaker = Pacemaker(settings, SystemClock())
     (query,) = start("final", spark, settings, sinks, SystemClock())
     try:
@@ -183,6 +184,7 @@ def progress_of_final(spark, settings: Settings, store: MemoryStore) -> list[dic
     before = spark.conf.get(name)
     spark.conf.set(name, "true")
     sinks = Sinks(settings, bar_sinks=[store])
+    sinks.setup()
     try:
         (query,) = start("final", spark, settings, sinks, SystemClock(), available_now=True)
         query.awaitTermination()
