@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.live import MODES, WHOLE_STACK, Live, Window, live_system, measure_window
+from benchmarks.live import MODES, Live, Window, live_system, measure_window
 from benchmarks.load import Load
 from benchmarks.options import counts, names_of, positive
 from benchmarks.report import Result, say
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace, bench: Bench) -> Result:
     for number, (rate, symbols, mode) in enumerate(scenarios, 1):
         load = Load(rate, symbols, options.linger_ms)
         say(f"scenario {number} of {len(scenarios)}: {mode}, {rate:,} ticks/s, {symbols} symbols")
-        with live_system(bench, mode, WHOLE_STACK if options.whole_stack else "live") as live:
+        with live_system(bench, mode, options.whole_stack) as live:
             window = measure_window(live, load, options.warmup, options.seconds)
             _record(result, window, {"mode": mode, "rate": rate, "symbols": symbols}, options.seconds)
             if options.search:

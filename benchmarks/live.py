@@ -15,12 +15,13 @@ from benchmarks.processes import Meter, Program, python, submit
 from benchmarks.report import say
 from benchmarks.servers import Bench
 from conf.settings import Settings
+from local import priority
 from local.server import free_port
 
+STREAM = "jobs/stream.py"
 START_SECONDS = 180.0
 FIRST_ROW_SECONDS = 60.0
 DRAIN_SECONDS = 60.0
-WHOLE_STACK = "live,final,archive"
 MODES = ("realtime", "microbatch", "plain")
 
 
@@ -31,11 +32,40 @@ class Live:
     settings: Settings
     bench: Bench
     mode: str
+    whole: bool
+    """Whether final, archive and the API run too."""
     programs: dict[str, Program] = field(default_factory=dict)
 
     def check(self) -> None:
         for program in self.programs.values():
             program.check()
+
+    def start_drivers(self) -> None:
+        """Those that `local.programs` has, or the plain baseline; returns when they have said that they started."""
+        folder = self.settings.data_path
+        if self.whole:
+            names = ("--queries", "final,archive")
+            self.programs["stores"] = submit(
+                "stores", STREAM, *names, settings=self.settings, folder=folder, nice=priority.STORES
+            )
+        self.programs["live"] = self._start_live(folder)
+        for name in self.drivers:
+            self.programs[name].wait_for_line(plain.READY, START_SECONDS)
+
+    @property
+    def drivers(self) -> list[str]:
+        return ["live", "stores"] if self.whole else ["live"]
+
+    def _start_live(self, folder: Path) -> Program:
+        if self.mode == "plain":
+            return python("live", "benchmarks.plain", settings=self.settings, folder=folder)
+        options = ("--queries", "live", "--live-trigger", self.mode)
+        return submit("live", STREAM, *options, settings=self.settings, folder=folder)
+
+    def stop_drivers(self) -> None:
+        for name in self.drivers:
+            if name in self.programs:
+                self.programs[name].stop()
 
     def sessions(self) -> dict[str, int]:
         own = {name: program.session for name, program in self.programs.items()}
@@ -49,34 +79,17 @@ class Live:
         return sorted(moment for folder in folders for moment in checkpoints_us(folder, start_us, end_us))
 
 
-def start_stream(settings: Settings, folder: Path, queries: str, mode: str = "realtime") -> Program:
-    """The driver with these queries, or the plain baseline; returns when it has said that it started."""
-    if mode == "plain":
-        stream = python("stream", "benchmarks.plain", settings=settings, folder=folder)
-    else:
-        options = ("--queries", queries, "--live-trigger", mode)
-        stream = submit("stream", "jobs/stream.py", *options, settings=settings, folder=folder)
-    try:
-        stream.wait_for_line(plain.READY, START_SECONDS)
-    except BaseException:
-        stream.kill()
-        raise
-    return stream
-
-
 @contextlib.contextmanager
-def live_system(bench: Bench, mode: str = "realtime", queries: str = "live") -> Iterator[Live]:
-    """Stream and relay on a fresh system, the API too when all queries run; stopped at the end."""
-    whole = queries == WHOLE_STACK
+def live_system(bench: Bench, mode: str = "realtime", whole: bool = False) -> Iterator[Live]:
+    """The drivers and the relay on a fresh system, the API too when all queries run; stopped at the end."""
     with bench.system(api_port=free_port()) as settings, contextlib.ExitStack() as running:
-        live = Live(settings, bench, mode)
-        folder = settings.data_path
-        live.programs["relay"] = running.enter_context(python("relay", "jobs.relay", settings=settings, folder=folder))
+        live = Live(settings, bench, mode, whole)
+        at: dict[str, Any] = {"settings": settings, "folder": settings.data_path}
+        live.programs["relay"] = running.enter_context(python("relay", "jobs.relay", **at, nice=priority.RELAY))
         if whole:
-            live.programs["api"] = running.enter_context(python("api", "api", settings=settings, folder=folder))
-        live.programs["stream"] = start_stream(settings, folder, queries, mode)
-        # By name, because `recovery` puts another one in its place.
-        running.callback(lambda: live.programs["stream"].stop())
+            live.programs["api"] = running.enter_context(python("api", "api", **at))
+        running.callback(live.stop_drivers)
+        live.start_drivers()
         yield live
 
 

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from benchmarks.errors import BenchmarkError
 from benchmarks.machine import ROOT
 from conf.settings import Settings, variable
+from local.priority import stand_back
 from local.server import kill_all, wait_ended
 from local.supervisor import in_sessions
 
@@ -27,7 +28,7 @@ STOP_SECONDS = 30.0
 class Program:
     """One command with `settings` as its environment, started at once. Use as a context manager."""
 
-    def __init__(self, name: str, command: Sequence[str], settings: Settings, folder: Path) -> None:
+    def __init__(self, name: str, command: Sequence[str], settings: Settings, folder: Path, nice: int = 0) -> None:
         self.name = name
         self.log = folder / f"{name.replace(' ', '-')}.{time.time_ns()}.log"
         with self.log.open("wb") as log:
@@ -40,6 +41,7 @@ class Program:
                 stderr=log,
                 start_new_session=True,
             )
+        stand_back(self._process.pid, nice)
 
     @property
     def session(self) -> int:
@@ -100,14 +102,14 @@ class Program:
         self.stop()
 
 
-def python(name: str, module: str, *arguments: str, settings: Settings, folder: Path) -> Program:
+def python(name: str, module: str, *arguments: str, settings: Settings, folder: Path, nice: int = 0) -> Program:
     """`python -m module arguments`."""
-    return Program(name, (sys.executable, "-u", "-m", module, *arguments), settings, folder)
+    return Program(name, (sys.executable, "-u", "-m", module, *arguments), settings, folder, nice)
 
 
-def submit(name: str, job: str, *arguments: str, settings: Settings, folder: Path) -> Program:
+def submit(name: str, job: str, *arguments: str, settings: Settings, folder: Path, nice: int = 0) -> Program:
     """`./spark-submit.sh job arguments`."""
-    return Program(name, ("./spark-submit.sh", job, *arguments), settings, folder)
+    return Program(name, ("./spark-submit.sh", job, *arguments), settings, folder, nice)
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -164,7 +166,7 @@ def _label(name: str, process: psutil.Process) -> str:
     return f"{name} jvm" if process.name() == "java" else f"{name} python"
 
 
-JVM_AND_PYTHON = ("stream", "backfill")
+JVM_AND_PYTHON = ("live", "stores", "backfill")
 
 
 class Meter:

@@ -1,4 +1,4 @@
-"""Seconds from a `kill -9` of the Spark driver, under load, to the first right live and final bars."""
+"""Seconds from a `kill -9` of the Spark drivers, under load, to the first right live and final bars."""
 
 import argparse
 import time
@@ -11,7 +11,7 @@ import psycopg
 
 from benchmarks.bars import Bars, compare, of_database, of_parquet
 from benchmarks.errors import BenchmarkError
-from benchmarks.live import WHOLE_STACK, Live, live_system, pause, start_stream, wait_for_rows, watching
+from benchmarks.live import Live, live_system, pause, wait_for_rows, watching
 from benchmarks.load import Load, read_ticks, start_load, wait_until_quiet
 from benchmarks.measure import MINUTE_US, Seen, TickLog, last_rows, latencies_us, missing
 from benchmarks.options import count, positive
@@ -20,7 +20,7 @@ from benchmarks.servers import Bench
 from conf.settings import Settings
 from core.intervals import INTERVALS, SECOND_US
 
-HELP = "seconds from kill -9 of the driver to the first right bars"
+HELP = "seconds from kill -9 of the drivers to the first right bars"
 EXAMPLES = """examples:
   python -m benchmarks recovery --json recovery.json
       the whole stack at 1,000 ticks/s, three crashes: about seven minutes
@@ -29,7 +29,7 @@ EXAMPLES = """examples:
   python -m benchmarks recovery --json quick.json --quick
       one crash at 200 ticks/s
 
-The driver is started again at once, as the supervisor of `make up` does after a second. Every live row after a crash
+The drivers are started again at once, as the supervisor of `make up` does after a second. Every live row after a crash
 and every final bar is checked against the ticks; one that counts a tick twice, or ends wrong, is an error."""
 
 RECOVER_SECONDS = 180.0
@@ -72,9 +72,9 @@ def complete(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace, bench: Bench) -> Result:
-    """Crash the driver a few times under load; then look at every row and bar that came out."""
+    """Crash the drivers a few times under load; then look at every row and bar that came out."""
     result = Result(tables={"recovery in s": []})
-    with live_system(bench, queries=WHOLE_STACK) as live:
+    with live_system(bench, whole=True) as live:
         expected_path = live.settings.data_path / "expected.parquet"
         with watching(live, "kafka") as path:
             crashes, ended_us = _crashes(live, options, expected_path)
@@ -111,12 +111,13 @@ def _crashes(live: Live, options: argparse.Namespace, expected: Path) -> tuple[l
 
 
 def _crash(live: Live, number: int) -> Crash:
-    """Kill the driver just before a bar is due, so that nothing but the recovery delays the next final one."""
+    """Kill the drivers just before a bar is due, so that nothing but the recovery delays the next final one."""
     pause(live, _seconds_until_due(live.settings), f"waiting for the moment of crash {number}")
     killed_us = time.time_ns() // 1000
-    live.programs["stream"].kill()
+    for name in live.drivers:
+        live.programs[name].kill()
     say(f"crash {number}: killed; starting again")
-    live.programs["stream"] = start_stream(live.settings, live.settings.data_path, WHOLE_STACK)
+    live.start_drivers()
     started_us = time.time_ns() // 1000
     final_us = _wait_for_final(live, killed_us)
     say(f"crash {number}: first final bar after {(final_us - killed_us) / SECOND_US:.1f} s")
@@ -150,7 +151,7 @@ def timings(crash: Crash, end_us: int, ticks: TickLog, seen: Seen, gaps: np.ndar
     def since(moment_us: Any) -> float | None:
         return None if moment_us is None else round((int(moment_us) - crash.killed_us) / SECOND_US, 2)
 
-    # What the dead driver had already sent may still arrive for a moment.
+    # What the dead drivers had already sent may still arrive for a moment.
     after = (seen.arrival_us > crash.killed_us + SECOND_US // 2) & (seen.arrival_us < end_us)
     # Ticks of the last second before the next crash may be seen by its successor only.
     fresh = ticks.between(crash.killed_us, end_us - SECOND_US)
@@ -158,7 +159,7 @@ def timings(crash: Crash, end_us: int, ticks: TickLog, seen: Seen, gaps: np.ndar
     arrivals = (fresh.event_us + latency)[latency >= 0]
     slow = fresh.event_us[latency >= CAUGHT_UP_US]
     return {
-        "driver_started": since(crash.started_us),
+        "drivers_started": since(crash.started_us),
         "first_right_live_row": since(_first(seen.arrival_us[after & (gaps == 0)])),
         "first_new_tick_live": since(arrivals.min() if len(arrivals) else None),
         "live_within_1s_again": since(slow.max() if len(slow) else crash.killed_us),

@@ -71,7 +71,7 @@ class Settings(BaseModel):
     bars_partitions: int = Field(2, ge=1, description="partitions of `bars.live` and `bars` when they are created")
     shuffle_partitions: int = Field(2, ge=1, description="state partitions of the final query")
     live_checkpoint_seconds: int = Field(300, ge=5, description="real-time mode: seconds between checkpoints")
-    live_linger_ms: int = Field(4, ge=0, description="linger of the live Kafka sink")
+    live_linger_ms: int = Field(3, ge=0, description="linger of the live Kafka sink")
     final_trigger_ms: int = Field(500, ge=0, description="micro-batch trigger of the final query")
     archive_trigger_ms: int = Field(2000, ge=0, description="micro-batch trigger of the archive query")
     lake_trigger_seconds: float = Field(60, ge=0, description="how often the lake gets new files; fewer are larger")

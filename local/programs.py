@@ -4,11 +4,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from local import priority
 from local.errors import LocalError
 from local.supervisor import Program
 
 FEEDS = ("simulator", "replay")
-LIVE_QUERIES = "live,final,archive"
+STREAM = ("./spark-submit.sh", "jobs/stream.py", "--queries")
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,10 @@ class Feed:
 def programs(feed: Feed, ruleset: str) -> list[Program]:
     """In the order of starting; they are stopped in reverse, the feed first."""
     return [
-        Program("stream", ("./spark-submit.sh", "jobs/stream.py", "--queries", LIVE_QUERIES)),
-        _python("relay", "jobs.relay"),
+        # Two drivers: a store that is down ends the second one's batches, and live goes on.
+        Program("live", (*STREAM, "live")),
+        Program("stores", (*STREAM, "final,archive"), nice=priority.STORES),
+        _python("relay", "jobs.relay", nice=priority.RELAY),
         _python("api", "api"),
         _feed(feed, ruleset),
     ]
@@ -47,5 +50,5 @@ def _feed(feed: Feed, ruleset: str) -> Program:
     return _python("feed", "producers", "replay", *paths, "--speed", feed.speed, "--ruleset", ruleset, once=True)
 
 
-def _python(name: str, module: str, *args: str, once: bool = False) -> Program:
-    return Program(name, (sys.executable, "-u", "-m", module, *args), once)
+def _python(name: str, module: str, *args: str, once: bool = False, nice: int = 0) -> Program:
+    return Program(name, (sys.executable, "-u", "-m", module, *args), once, nice)

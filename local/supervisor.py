@@ -19,6 +19,7 @@ import psutil
 from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
+from local.priority import stand_back
 from local.server import has_ended, kill_all
 
 TICK_SECONDS = 0.2
@@ -42,6 +43,8 @@ class Program:
     name: str
     command: tuple[str, ...]
     once: bool = False
+    nice: int = 0
+    """How far it stands back, see `local.priority`."""
 
 
 @dataclass
@@ -152,6 +155,7 @@ class Supervisor:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        stand_back(run.process.pid, run.program.nice)
         run.sessions.add(run.process.pid)
         threading.Thread(target=self._relay_lines, args=(run, run.process), daemon=True).start()
 

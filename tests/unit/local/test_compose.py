@@ -32,7 +32,7 @@ def test_full_set_is_there_and_tools_are_optional() -> None:
     assert tools == {"kafka-ui", "pgadmin"}
     assert SERVICES.keys() - tools - ONE_SHOT == {
         *("timescaledb", "influxdb", "kafka", "redis", "spark-master", "spark-worker-1", "spark-worker-2"),
-        *("stream", "relay", "api", "feed", "prometheus", "grafana"),
+        *("live", "stores", "relay", "api", "feed", "prometheus", "grafana"),
     }
 
 
@@ -104,6 +104,16 @@ def test_commands_of_our_own_services_exist(name: str) -> None:
         assert package.with_suffix(".py").exists() or (package / "__main__.py").exists()
     else:
         assert command[0] in ("./spark-submit.sh", "/opt/spark/bin/spark-class")
+
+
+@pytest.mark.parametrize("name", ["live", "stores"])
+def test_drivers_fit_on_the_cluster_together(name: str) -> None:
+    options = SERVICES[name]["environment"]["SUBMIT_ARGS"]
+    worker = SERVICES["spark-worker-1"]["command"]
+    assert f"spark.driver.host={name} " in options
+    assert 2 * int(re.findall(r"executor\.cores=(\d+)", options)[0]) <= int(worker[worker.index("--cores") + 1])
+    assert 2 * int(re.findall(r"executor\.memory=(\d+)g", options)[0]) <= int(worker[worker.index("--memory") + 1][:-1])
+    assert "spark.ui.enabled=true" in options, "the health check asks the driver's page"
 
 
 def test_image_copies_every_room_that_runs_and_drops_root() -> None:

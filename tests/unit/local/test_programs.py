@@ -10,7 +10,7 @@ from producers.__main__ import _parser
 
 
 def test_feed_is_last_so_that_it_is_stopped_first() -> None:
-    assert [program.name for program in programs(Feed(), "all")] == ["stream", "relay", "api", "feed"]
+    assert [program.name for program in programs(Feed(), "all")] == ["live", "stores", "relay", "api", "feed"]
 
 
 def test_replay_runs_once_and_all_others_for_ever(tmp_path: Path) -> None:

@@ -98,6 +98,18 @@ def test_once_program_that_ends_leaves_the_rest_running(tmp_path: Path, code: in
     assert (tmp_path / "runs").read_text() == "x"
 
 
+def test_program_that_stands_back_does_so_with_its_children(tmp_path: Path) -> None:
+    child = "import os, pathlib; group = pathlib.Path('/proc/self/autogroup');"
+    child += "print('niceness', os.nice(0), group.read_text().split()[-1] if group.exists() else 15, flush=True)"
+    parent = f"import subprocess, sys, time; time.sleep(0.2); subprocess.run([sys.executable, '-c', {child!r}])"
+    ours = os.nice(0)
+    program = Program("stores", (sys.executable, "-c", parent), once=True, nice=15)
+    with Stage(tmp_path, program).running() as stage:
+        stage.wait_for(lambda: "niceness" in stage.printed)
+    assert "niceness 15 15" in stage.printed
+    assert os.nice(0) == ours
+
+
 def test_stop_ends_children_that_left_their_group_or_ignore_the_signal(tmp_path: Path) -> None:
     # As PySpark's worker daemon does: its own process group, and deaf to SIGTERM.
     stubborn = "import os, signal, time; os.setpgid(0, 0); signal.signal(signal.SIGTERM, signal.SIG_IGN);"
