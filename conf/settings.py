@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from core.indicators import Indicator
 
 PREFIX = "TICKSTREAM_"
+KEYS = ("polygon_api_key", "finnhub_api_key", "alpaca_api_key", "alpaca_secret_key", "twelvedata_api_key",
+        "finage_api_key", "alphavantage_api_key", "fmp_api_key")  # fmt: skip
 OWN_NAMES = {
     "KAFKA_BOOTSTRAP": "kafka_bootstrap",
     "POSTGRES_DSN": "postgres_dsn",
@@ -29,6 +31,7 @@ OWN_NAMES = {
     "INFLUX_TOKEN": "influx_token",
     "INFLUX_ORG": "influx_org",
     "INFLUX_BUCKET": "influx_bucket",
+    **{name.upper(): name for name in KEYS},
 }
 
 
@@ -49,6 +52,15 @@ class Settings(BaseModel):
     influx_token: SecretStr = Field(SecretStr(""), description="InfluxDB 2 token")
     influx_org: str = Field("tickstream", description="InfluxDB 2 organisation")
     influx_bucket: str = Field("market", description="InfluxDB 2 bucket")
+
+    polygon_api_key: SecretStr = Field(SecretStr(""), description="Polygon (now Massive)")
+    finnhub_api_key: SecretStr = Field(SecretStr(""), description="Finnhub")
+    alpaca_api_key: SecretStr = Field(SecretStr(""), description="Alpaca, the key's id")
+    alpaca_secret_key: SecretStr = Field(SecretStr(""), description="Alpaca, the key's secret")
+    twelvedata_api_key: SecretStr = Field(SecretStr(""), description="Twelve Data")
+    finage_api_key: SecretStr = Field(SecretStr(""), description="Finage")
+    alphavantage_api_key: SecretStr = Field(SecretStr(""), description="Alpha Vantage")
+    fmp_api_key: SecretStr = Field(SecretStr(""), description="Financial Modeling Prep")
 
     data_path: Path = Field(Path("data"), description="folder of checkpoints, the lake and the local servers")
     intervals: str = Field("1m,5m,15m", description="bar intervals to compute")

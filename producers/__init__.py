@@ -7,4 +7,5 @@ A source is one module with `HELP`, `EXAMPLES`, `add_arguments(parser)` and `run
 SOURCES: dict[str, str] = {
     "simulate": "producers.simulate",
     "replay": "producers.replay",
+    "parse": "producers.parse",
 }

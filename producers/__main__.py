@@ -20,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        print(args.run(args, load_settings()), flush=True)
+        if text := args.run(args, load_settings()):
+            print(text, flush=True)
     except TickstreamError as error:
         print(f"{args.command}: {error}", file=sys.stderr)
         return 1

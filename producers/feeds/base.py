@@ -1,0 +1,184 @@
+"""What a feed is: one provider's wire formats as pure parsing, and how to ask it for live trades and for history.
+
+A feed holds no connection. `producers.live` owns sockets, `producers.http` owns requests; both drive what is here, and
+`python -m producers parse` drives the same `parse` over recorded messages. One file per provider, registered in
+`producers.feeds.FEEDS`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from conf.settings import Settings
+from core.errors import InputError, TickstreamError
+from core.records import Tick
+
+if TYPE_CHECKING:
+    from producers.http import Http
+
+
+class SchemaChanged(TickstreamError):
+    """A message of a known type does not have the fields it is known by; the message names provider and field."""
+
+    def __init__(self, provider: str, kind: str, detail: str) -> None:
+        super().__init__(f"{provider}: a message of type {kind!r} is not as documented: {detail}")
+        self.provider = provider
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Can:
+    """What a provider offers: one row of the capability table."""
+
+    trades: bool = False
+    """Every trade, not a sampled price."""
+    live: bool = False
+    """Over a socket."""
+    history: tuple[str, ...] = ()
+    """Of "trades" and "bars", over REST."""
+    conditions: bool = False
+    """Sale conditions with each trade."""
+    corrections: bool = False
+    """Corrections and cancels of trades."""
+    keyless: bool = False
+    counted_ids: bool = False
+    """A symbol's trade ids are whole numbers that go up by one, so that a missing one shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many requests a provider allows: `requests` in any `seconds`, and `daily` in a UTC day, None for no limit."""
+
+    requests: int
+    seconds: float
+    daily: int | None = None
+
+
+@dataclass(slots=True)
+class Parsed:
+    """What one message says."""
+
+    ticks: list[Tick] = field(default_factory=list)
+    ignored: dict[str, int] = field(default_factory=dict)
+    """The provider's own type name -> how many messages, or parts of one, that are no trades."""
+    complaint: str = ""
+    """The provider's own words where it refuses something."""
+
+    def ignore(self, kind: str) -> "Parsed":
+        self.ignored[kind] = self.ignored.get(kind, 0) + 1
+        return self
+
+
+class HistoryBar(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider's own bar of `[start, end)`, epoch microseconds UTC, amounts as decimal text."""
+
+    symbol: str
+    interval: str
+    start: int
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    vwap: str | None = None
+    trade_count: int | None = None
+    source: str
+
+
+class Feed(ABC):
+    """One provider. To write: `parse`, `symbol`, `native`, and what `can` promises.
+
+    An instance belongs to one connection or one file: `parse` may remember earlier messages (a cumulative volume, the
+    trades of the present millisecond), and a new connection starts with a new instance.
+    """
+
+    name: ClassVar[str]
+    """Also the `source` of its ticks."""
+    also: ClassVar[tuple[str, ...]] = ()
+    """Other names it answers to: former names, names of one wire format."""
+    can: ClassVar[Can]
+    keys: ClassVar[tuple[str, ...]] = ()
+    """The fields of `Settings` that hold its credentials."""
+    socket_url: ClassVar[str] = ""
+    rest_url: ClassVar[str] = ""
+    quota: ClassVar[Quota | None] = None
+    calendar: ClassVar[str] = "24/7"
+    """When its markets trade: a calendar of exchange_calendars, or 24/7."""
+    silence_seconds: ClassVar[float] = 30.0
+    """How long a stream that is open, in a session, may bring nothing at all before it counts as mute."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    # Wire format
+
+    @abstractmethod
+    def parse(self, message: bytes, received_us: int) -> Parsed:
+        """The ticks of one socket message. Unknown types are counted in `ignored`.
+
+        Raises SchemaChanged for a known type without its fields.
+        """
+
+    def parse_rest(self, channel: str, message: bytes, received_us: int) -> Parsed:
+        """The trades of one recorded answer of the REST interface; `channel` says what was asked for."""
+        return Parsed().ignore(channel)
+
+    @abstractmethod
+    def symbol(self, native: str) -> str:
+        """The canonical symbol of the provider's own."""
+
+    @abstractmethod
+    def native(self, symbol: str) -> str:
+        """The provider's own symbol of a canonical one."""
+
+    # Live
+
+    def socket(self, symbols: Sequence[str]) -> str:
+        """The address to connect to for these canonical symbols."""
+        return self.socket_url
+
+    def headers(self) -> Mapping[str, str]:
+        """Request headers of socket and REST, credentials included."""
+        return {}
+
+    def hello(self, symbols: Sequence[str]) -> list[str]:
+        """What to send when the socket is open: authentication, then the subscription of these canonical symbols."""
+        return []
+
+    def keep_alive(self) -> str | None:
+        """What to send every half `silence_seconds` so that the provider keeps the connection, None for nothing."""
+        return None
+
+    # History, oldest first, in pages
+
+    def trades(self, http: "Http", symbol: str, start_us: int, end_us: int) -> AsyncIterator[list[Tick]]:
+        """Trades of `[start_us, end_us)`."""
+        raise InputError(f"{self.name} has no history of trades")
+
+    def trades_by_id(self, http: "Http", symbol: str, first: int, last: int) -> AsyncIterator[list[Tick]]:
+        """Trades by id, both ends included; only where ids are counted."""
+        raise InputError(f"{self.name} cannot be asked for trades by id")
+
+    def bars(
+        self, http: "Http", symbol: str, interval: str, start_us: int, end_us: int
+    ) -> AsyncIterator[list[HistoryBar]]:
+        """The provider's bars that start in `[start_us, end_us)`; interval is 1m, 5m, 15m, 1h or 1d."""
+        raise InputError(f"{self.name} has no history of bars")
+
+    async def latest(self, http: "Http", symbols: Sequence[str]) -> list[Tick]:
+        """The last known trade or price of each symbol that has one."""
+        raise InputError(f"{self.name} cannot be asked for its latest prices")
+
+    # Credentials
+
+    def key(self, place: int = 0) -> str:
+        """The credential in `keys[place]`. Raises InputError naming the variable to set."""
+        from conf.settings import variable
+
+        value = getattr(self.settings, self.keys[place]).get_secret_value()
+        if not value:
+            raise InputError(f"{self.name} needs a key: set {variable(self.keys[place])}")
+        return str(value)

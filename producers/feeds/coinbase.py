@@ -1,0 +1,191 @@
+"""Coinbase: the Exchange feed (`match`, keyless) and Advanced Trade (`market_trades`); REST of the Exchange.
+
+    {"type":"match","trade_id":280232,"side":"sell","size":"985","price":"0.00001305","product_id":"SKL-BTC",
+     "sequence":177100030,"time":"2021-04-17T16:43:37.089723Z"}
+    {"channel":"market_trades","timestamp":"…","sequence_num":5,"events":[{"type":"update","trades":[{"trade_id":"995098700",
+     "product_id":"BTC-USD","price":"68900.50","size":"0.00150000","side":"BUY","time":"2026-04-07T14:30:02.789012Z"}]}]}
+
+A product's trade ids go up by one. `last_match`, sent once after subscribing, is the trade before the first `match`:
+it is taken, since it closes the gap of a reconnect by one.
+"""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from core.intervals import SECOND_US
+from core.records import Tick
+from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Quota
+from producers.feeds.decoding import decode, iso_us, order_of, peek, plain
+
+if TYPE_CHECKING:
+    from producers.http import Http
+
+_PAGE = 1000
+_CANDLES = 300
+_SECONDS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "1d": 86400}
+
+
+class _Kind(msgspec.Struct):
+    type: str = ""
+    channel: str = ""
+    message: str = ""
+    reason: str = ""
+
+
+class _Match(msgspec.Struct):
+    trade_id: int
+    product_id: str
+    price: str
+    size: str
+    time: str
+
+
+class _Trade(msgspec.Struct):
+    trade_id: str
+    product_id: str
+    price: str
+    size: str
+    time: str
+
+
+class _Event(msgspec.Struct):
+    trades: list[_Trade]
+
+
+class _MarketTrades(msgspec.Struct):
+    events: list[_Event]
+
+
+class _RestTrade(msgspec.Struct):
+    trade_id: int
+    price: str
+    size: str
+    time: str
+
+
+_kind = msgspec.json.Decoder(_Kind)
+_match = msgspec.json.Decoder(_Match)
+_market_trades = msgspec.json.Decoder(_MarketTrades)
+_rest_trades = msgspec.json.Decoder(list[_RestTrade])
+_candles = msgspec.json.Decoder(list[tuple[int, msgspec.Raw, msgspec.Raw, msgspec.Raw, msgspec.Raw, msgspec.Raw]])
+
+
+class Coinbase(Feed):
+    name = "coinbase"
+    also = ("coinbase_pro", "coinbase_exchange", "coinbase_advanced")
+    can = Can(trades=True, live=True, history=("trades", "bars"), keyless=True, counted_ids=True)
+    socket_url = "wss://ws-feed.exchange.coinbase.com"
+    rest_url = "https://api.exchange.coinbase.com"
+    quota = Quota(10, 1.0)
+
+    def parse(self, message: bytes, received_us: int) -> Parsed:
+        kind = peek(_kind, message, self.name) or _Kind()
+        if kind.type in ("match", "last_match"):
+            return Parsed([self._tick(decode(_match, message, self.name, kind.type), received_us)])
+        if kind.channel == "market_trades":
+            events = decode(_market_trades, message, self.name, kind.channel).events
+            return Parsed([self._tick(trade, received_us) for event in events for trade in event.trades])
+        parsed = Parsed().ignore(kind.type or kind.channel or "unnamed")
+        if kind.type == "error":
+            parsed.complaint = " ".join(text for text in (kind.message, kind.reason) if text)
+        return parsed
+
+    def _tick(self, trade: _Match | _Trade, received_us: int) -> Tick:
+        return self._made(trade.product_id, trade, received_us)
+
+    def _made(self, product: str, trade: _Match | _Trade | _RestTrade, received_us: int) -> Tick:
+        return Tick(
+            symbol=self.symbol(product),
+            event_us=iso_us(trade.time),
+            price=plain(trade.price),
+            size=plain(trade.size),
+            trade_id=str(trade.trade_id),
+            seq=order_of(int(trade.trade_id)),
+            source=self.name,
+            venue=self.name,
+            received_us=received_us,
+        )
+
+    def symbol(self, native: str) -> str:
+        return native
+
+    def native(self, symbol: str) -> str:
+        return symbol
+
+    def hello(self, symbols: Sequence[str]) -> list[str]:
+        products = [self.native(symbol) for symbol in symbols]
+        # Heartbeats come each second: they tell an idle market from a dead socket.
+        return [json.dumps({"type": "subscribe", "product_ids": products, "channels": ["matches", "heartbeat"]})]
+
+    async def trades(self, http: "Http", symbol: str, start_us: int, end_us: int) -> AsyncIterator[list[Tick]]:
+        found: list[list[Tick]] = []
+        after: int | None = None  # pages go back in time
+        while True:
+            page = await self._page(http, symbol, after)
+            found.append([tick for tick in page if start_us <= tick.event_us < end_us])
+            if not page or page[0].event_us < start_us:
+                break
+            after = int(page[0].trade_id or 0)
+        for ticks in reversed(found):
+            if ticks:
+                yield ticks
+
+    async def trades_by_id(self, http: "Http", symbol: str, first: int, last: int) -> AsyncIterator[list[Tick]]:
+        while first <= last:
+            # `after` is exclusive: the page below it, newest first.
+            page = await self._page(http, symbol, min(first + _PAGE, last + 1))
+            ticks = [tick for tick in page if first <= int(tick.trade_id or 0) <= last]
+            if ticks:
+                yield ticks
+            first += _PAGE
+
+    async def _page(self, http: "Http", symbol: str, after: int | None) -> list[Tick]:
+        """A page of trades, oldest first."""
+        asked = {"limit": str(_PAGE)} | ({} if after is None else {"after": str(after)})
+        product = self.native(symbol)
+        body = await http.get(f"/products/{product}/trades", asked)
+        trades = decode(_rest_trades, body, self.name, "trades")
+        return [self._made(product, trade, http.now_us()) for trade in reversed(trades)]
+
+    async def bars(
+        self, http: "Http", symbol: str, interval: str, start_us: int, end_us: int
+    ) -> AsyncIterator[list[HistoryBar]]:
+        seconds = _SECONDS[interval]
+        step_us = _CANDLES * seconds * SECOND_US
+        for at in range(start_us, end_us, step_us):
+            last_us = min(at + step_us, end_us) - 1
+            asked = {
+                "granularity": str(seconds),
+                "start": str(at // SECOND_US),
+                "end": str(last_us // SECOND_US),
+            }
+            body = await http.get(f"/products/{self.native(symbol)}/candles", asked)
+            rows = sorted(decode(_candles, body, self.name, "candles"), key=lambda row: row[0])
+            bars = [
+                HistoryBar(
+                    symbol=symbol,
+                    interval=interval,
+                    start=start * SECOND_US,
+                    low=plain(bytes(low).decode()),
+                    high=plain(bytes(high).decode()),
+                    open=plain(bytes(open_).decode()),
+                    close=plain(bytes(close).decode()),
+                    volume=plain(bytes(volume).decode()),
+                    source=self.name,
+                )
+                for start, low, high, open_, close, volume in rows
+                if at <= start * SECOND_US <= last_us
+            ]
+            if bars:
+                yield bars
+
+    async def latest(self, http: "Http", symbols: Sequence[str]) -> list[Tick]:
+        found: list[Tick] = []
+        for symbol in symbols:
+            body = await http.get(f"/products/{self.native(symbol)}/trades", {"limit": "1"})
+            trades = decode(_rest_trades, body, self.name, "trades")
+            found += [self._made(self.native(symbol), trade, http.now_us()) for trade in trades[:1]]
+        return found

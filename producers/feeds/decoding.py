@@ -1,0 +1,86 @@
+"""What several wire formats share: exact numbers, times, the order of trades without ids, and clear schema errors."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+from core.records import SEQ_LIMIT
+from producers.feeds.base import SchemaChanged
+
+T = TypeVar("T")
+_TIMES_KEPT = 64
+
+
+def decode(decoder: "msgspec.json.Decoder[T]", message: bytes, provider: str, kind: str) -> T:
+    """The message as the decoder's type. Raises SchemaChanged naming the field that is missing or of another type."""
+    try:
+        return decoder.decode(message)
+    except msgspec.ValidationError as error:
+        raise SchemaChanged(provider, kind, str(error)) from None
+    except msgspec.DecodeError as error:
+        raise SchemaChanged(provider, kind, f"not JSON: {error}") from None
+
+
+def peek(decoder: "msgspec.json.Decoder[T]", message: bytes, provider: str) -> T | None:
+    """What tells the types of messages apart; None for JSON of another shape, which is no message that we know.
+
+    Raises SchemaChanged for what is not JSON: half a message, for instance.
+    """
+    try:
+        return decoder.decode(message)
+    except msgspec.ValidationError:
+        return None
+    except msgspec.DecodeError as error:
+        raise SchemaChanged(provider, "unnamed", f"not JSON: {error}") from None
+
+
+def plain(number: Decimal | str) -> str:
+    """A number as plain decimal text: no exponent, no zeros at its end.
+
+    >>> plain(Decimal("1E-7")), plain("0.00200000"), plain(Decimal("100"))
+    ('0.0000001', '0.002', '100')
+    """
+    text = number if isinstance(number, str) and "e" not in number and "E" not in number else f"{Decimal(number):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def iso_us(text: str) -> int:
+    """RFC 3339 as epoch microseconds; digits below the microsecond are cut off.
+
+    >>> iso_us("1970-01-01T00:00:01.0000015Z")
+    1000001
+    """
+    parsed = datetime.fromisoformat(text)
+    seconds = int(parsed.replace(microsecond=0).timestamp())
+    return seconds * 1_000_000 + parsed.microsecond
+
+
+def order_of(number: int) -> int:
+    """A trade id or sequence number as `Tick.seq`: its low 33 bits, which order the trades of one microsecond."""
+    return number % SEQ_LIMIT
+
+
+class Ordinals:
+    """`Tick.seq` where a provider numbers nothing: the place of a trade among those of its symbol and time.
+
+    The same messages after a reconnect get the same numbers again, so that a repeat is known as one.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, dict[int, int]] = {}
+
+    def next(self, symbol: str, event_us: int) -> int:
+        """Unique among the ticks of one source within two hours and a half."""
+        recent = self._seen.setdefault(symbol, {})
+        count = recent.get(event_us, 0)
+        recent[event_us] = count + 1
+        if len(recent) > _TIMES_KEPT:
+            del recent[min(recent)]
+        return (event_us // 1000 % (1 << 23)) * 1024 + count % 1024
+
+
+def parts_of(value: Any) -> list[Any]:
+    """A message that may be one event or a list of them, as a list."""
+    return value if isinstance(value, list) else [value]
