@@ -10,6 +10,8 @@ from core.errors import ConfigError
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
 DAY_US = 24 * 60 * MINUTE_US
+DAILY = "1d"
+"""Bars of a day come from history: a trading day is the calendar's business, so it is no `Interval`."""
 
 
 @dataclass(frozen=True, slots=True)

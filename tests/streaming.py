@@ -1,5 +1,7 @@
 """Driving the real queries in tests: one Spark session for the run, ticks through the real broker, rows back."""
 
+import os
+import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +28,7 @@ PROCESSED_US = 1
 
 def make_session() -> SparkSession:
     """A session with the project's own configuration and connector jars."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # as spark-submit.sh has it
     jars = ",".join(str(path) for path in sorted(ensure_jars().connector.glob("*.jar")))
     builder = SparkSession.builder.master("local[8]").appName("tests").config("spark.jars", jars)
     for line in (ROOT / "conf/spark-defaults.conf").read_text().splitlines():

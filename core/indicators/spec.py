@@ -6,8 +6,9 @@ from dataclasses import fields
 from core.errors import InputError
 from core.indicators.base import Indicator, Limits
 from core.indicators.registry import INDICATORS
-from core.intervals import INTERVALS
+from core.intervals import DAILY, INTERVALS
 
+_INTERVALS = (*INTERVALS, DAILY)
 _WHOLE = re.compile(r"[0-9]{1,9}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 
@@ -42,10 +43,10 @@ def parse_configured(text: str) -> dict[str, tuple[Indicator, ...]]:
 
     In the order given and without repeats. Raises InputError as `parse`, and for an unknown interval.
     """
-    chosen: dict[str, dict[Indicator, None]] = {name: {} for name in INTERVALS}
+    chosen: dict[str, dict[Indicator, None]] = {name: {} for name in _INTERVALS}
     for part in _parts(text):
         interval, only_there, spec = part.rpartition("=")
-        names = [_known_interval(interval, part)] if only_there else list(INTERVALS)
+        names = [_known_interval(interval, part)] if only_there else list(_INTERVALS)
         indicator = parse(spec)
         for name in names:
             chosen[name][indicator] = None
@@ -76,9 +77,9 @@ def _parts(text: str) -> list[str]:
 
 
 def _known_interval(name: str, part: str = "") -> str:
-    if name not in INTERVALS:
+    if name not in _INTERVALS:
         where = f" in {part}" if part else ""
-        raise InputError(f"unknown interval {name!r}{where}; known: {', '.join(INTERVALS)}")
+        raise InputError(f"unknown interval {name!r}{where}; known: {', '.join(_INTERVALS)}")
     return name
 
 

@@ -5,7 +5,7 @@ import pytest
 from conf.settings import Settings, load_settings
 from core.errors import ConfigError, InputError
 from core.indicators import for_interval, parse_all, parse_configured
-from core.intervals import INTERVALS
+from core.intervals import DAILY, INTERVALS
 
 
 def specs(text: str, interval: str) -> list[str]:
@@ -26,7 +26,7 @@ def test_spec_given_plain_and_for_an_interval_is_there_once() -> None:
 
 def test_text_without_prefixes_means_what_parse_all_says() -> None:
     text = Settings().indicators
-    assert parse_configured(text) == dict.fromkeys(INTERVALS, parse_all(text))
+    assert parse_configured(text) == dict.fromkeys([*INTERVALS, DAILY], parse_all(text))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,168 @@
+"""Changing over between providers: every trade once, whatever dies when."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.intervals import SECOND_US
+from core.records import Tick
+from producers.live.lanes import Lane, Seams
+
+START_US = 1_700_000_000 * SECOND_US
+SEAMS = Seams(lag_seconds=2, market_lag_seconds=6, steady_seconds=5, overlap_seconds=10, tolerance_seconds=0.2)
+A, B = "polygon", "finnhub"
+
+
+def trade(source: str, at_us: int, price: int = 100, size: int = 1, number: int = 0) -> Tick:
+    return Tick(
+        symbol="AAPL",
+        event_us=START_US + at_us,
+        price=str(price),
+        size=str(size),
+        trade_id=f"{source}{number}",
+        source=source,
+        received_us=START_US + at_us,
+    )
+
+
+def lane(tape: str = "sip") -> Lane:
+    return Lane("AAPL", [(A, tape), (B, tape)], SEAMS)
+
+
+def seconds(number: float) -> int:
+    return int(number * SECOND_US)
+
+
+def test_the_preferred_provider_alone_counts() -> None:
+    made = lane()
+    out = made.take(A, [trade(A, seconds(n), number=n) for n in range(10)], START_US)
+    assert made.take(B, [trade(B, seconds(n), number=n) for n in range(10)], START_US) == []
+    assert [tick.trade_id for tick in out] == [f"{A}{n}" for n in range(10)]
+    assert made.changes == []
+
+
+def test_lost_connection_hands_over_what_the_other_one_brought_meanwhile() -> None:
+    made = lane()
+    made.take(A, [trade(A, seconds(1))], START_US + seconds(1))
+    made.take(B, [trade(B, seconds(1)), trade(B, seconds(2), 101), trade(B, seconds(3), 102)], START_US + seconds(3))
+    out = made.mark_down(A, True, START_US + seconds(3))
+    assert [(tick.source, tick.price) for tick in out] == [(B, "101"), (B, "102")]
+    assert made.active == B
+    assert [(change.before, change.after, change.cause) for change in made.changes] == [(A, B, "connection lost")]
+
+
+def test_two_equal_trades_are_two() -> None:
+    made = lane()
+    made.take(A, [trade(A, seconds(1), number=0), trade(A, seconds(1), number=1)], START_US)
+    made.take(B, [trade(B, seconds(1), number=n) for n in range(3)], START_US)
+    out = made.mark_down(A, True, START_US + seconds(1))
+    assert len(out) == 1, "the third one never came from the first provider"
+
+
+def test_silence_while_the_other_one_trades_is_staleness_and_mutual_silence_is_not() -> None:
+    made = lane()
+    made.take(A, [trade(A, seconds(1))], START_US + seconds(1))
+    assert made.check(START_US + seconds(60)) == []
+    assert made.active == A
+    out = made.take(B, [trade(B, seconds(61))], START_US + seconds(61))
+    assert (made.active, len(out)) == (B, 1)
+    assert made.changes[0].cause == "stale"
+
+
+def test_provider_that_never_brings_anything_is_stale_too() -> None:
+    made = lane()
+    assert made.check(START_US) == []
+    assert made.take(B, [trade(B, seconds(1))], START_US + seconds(1)) == []
+    out = made.take(B, [trade(B, seconds(3), 101)], START_US + seconds(3))
+    assert [tick.price for tick in out] == ["100", "101"]
+
+
+def test_goes_back_only_when_the_better_one_has_kept_up_for_a_while() -> None:
+    made = lane()
+    made.take(A, [trade(A, 0)], START_US)
+    made.mark_down(A, True, START_US + seconds(1))
+    for n in range(2, 12):
+        made.take(B, [trade(B, seconds(n), 100 + n)], START_US + seconds(n))
+        made.take(A, [trade(A, seconds(n), 100 + n)], START_US + seconds(n))
+        assert made.active == (B if n < 7 else A)
+    assert [change.cause for change in made.changes] == ["connection lost", "healthy again"]
+
+
+def test_another_market_takes_over_after_the_seam_only_and_later() -> None:
+    made = lane(tape="")
+    made.take(A, [trade(A, seconds(10))], START_US + seconds(10))
+    other = [trade(B, seconds(n), 200 + n) for n in (9, 11, 15)]
+    assert made.take(B, other, START_US + seconds(15)) == [], "rarer trades are no staleness yet"
+    out = made.take(B, [trade(B, seconds(17), 217)], START_US + seconds(17))
+    assert [tick.price for tick in out] == ["211", "215", "217"], (
+        "what the first market traded until then stays its own"
+    )
+
+
+def test_what_the_first_one_fills_in_later_is_not_counted_again() -> None:
+    made = lane()
+    made.take(A, [trade(A, seconds(1), 101)], START_US + seconds(1))
+    assert len(made.take(B, [trade(B, seconds(n), 100 + n) for n in range(1, 6)], START_US + seconds(5))) == 4
+    filled = [trade(A, seconds(n), 100 + n) for n in range(2, 6)]
+    assert made.take(A, filled, START_US + seconds(6)) == []
+
+
+@dataclass(frozen=True)
+class Tape:
+    """Trades as they happened, when each provider's connection was down, and how late and askew each is."""
+
+    times_us: tuple[int, ...]
+    prices: tuple[int, ...]
+    down_s: dict[str, tuple[int, int]]
+    delay_us: dict[str, int]
+    skew_us: int
+
+
+@st.composite
+def tapes(draw: st.DrawFn) -> Tape:
+    steps = draw(st.lists(st.integers(0, 700_000), min_size=20, max_size=120))
+    times, at = [], 0
+    for step in steps:
+        at += step
+        times.append(at)
+    length = at // SECOND_US + 1
+    fall = draw(st.integers(0, length))
+    return Tape(
+        tuple(times),
+        tuple(draw(st.lists(st.sampled_from([100, 101]), min_size=len(times), max_size=len(times)))),
+        {A: (fall, fall + draw(st.integers(1, 15)))},
+        {A: draw(st.integers(0, 50_000)), B: draw(st.integers(0, 50_000))},
+        draw(st.integers(-900, 900)),
+    )
+
+
+def arrivals(tape: Tape) -> Iterator[tuple[int, str, Tick | None]]:
+    """(wall clock, provider, its tick or None for the loss of its connection), in order."""
+    events: list[tuple[int, str, Tick | None]] = []
+    for source in (A, B):
+        skew = tape.skew_us if source == B else 0
+        begin, end = (second * SECOND_US for second in tape.down_s.get(source, (-1, -1)))
+        for number, (at_us, price) in enumerate(zip(tape.times_us, tape.prices, strict=True)):
+            arrival = at_us + tape.delay_us[source]
+            if begin <= arrival < end:
+                continue
+            events.append((START_US + arrival, source, trade(source, at_us + skew, price, number=number)))
+        if begin >= 0:
+            events.append((START_US + begin, source, None))
+    return iter(sorted(events, key=lambda event: event[0]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(tapes())
+def test_every_trade_of_the_tape_is_published_once(tape: Tape) -> None:
+    """One provider is always up, so nothing may be missing; both report the same tape, so nothing may be double."""
+    made, published = lane(), []
+    for now_us, source, tick in arrivals(tape):
+        published += made.take(source, [tick], now_us) if tick else made.mark_down(source, True, now_us)
+    numbers = Counter(int((tick.trade_id or "").removeprefix(tick.source)) for tick in published)
+    values = Counter(tick.price for tick in published)
+    assert values == Counter(str(price) for price in tape.prices)
+    assert sum(numbers.values()) == len(tape.times_us)
