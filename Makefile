@@ -8,10 +8,11 @@ INSTALL := $(RUN) -m local.install
 FEED ?= simulator
 DATA ?=
 SPEED ?= 60
+SYMBOLS ?=
 RULESET ?=
 ARGS ?=
 RESULTS ?= data/benchmarks
-export FEED DATA SPEED RULESET
+export FEED DATA SPEED SYMBOLS RULESET
 
 .DEFAULT_GOAL := help
 .PHONY: help up down doctor test check bench docs clean
@@ -20,7 +21,7 @@ help: ## list the commands
 	@echo 'tickstream: make <command>'
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r name text; do printf '  %-7s %s\n' "$$name" "$$text"; done
 
-up: $(VENV)/run.stamp ## start everything; Ctrl-C stops it  [FEED=simulator|replay DATA=PATH SPEED=60|max RULESET=NAME]
+up: $(VENV)/run.stamp ## start everything; Ctrl-C stops it  [FEED=simulator|replay|coinbase|binance|kraken DATA=PATH SPEED=60|max SYMBOLS=BTC-USD,ETH-USD RULESET=NAME]
 	@$(RUN) -m local up
 
 down: $(VENV)/run.stamp ## stop, from elsewhere, the stack that `make up` started here
@@ -38,10 +39,10 @@ check: $(VENV)/dev.stamp ## lint, format and types; changes nothing
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 
-bench: $(VENV)/run.stamp ## measure latency, throughput, recovery and indicators into RESULTS=data/benchmarks  [ARGS="--help"]
+bench: $(VENV)/run.stamp ## measure latency, throughput, recovery, indicators and feed into RESULTS=data/benchmarks  [ARGS="--help"]
 	@$(RUN) -m local jars >/dev/null
 	@mkdir -p $(RESULTS)
-	@for what in latency throughput recovery indicators; do \
+	@for what in latency throughput recovery indicators feed; do \
 		$(RUN) -m benchmarks $$what --json $(RESULTS)/$$what.json $(ARGS) || exit 1; done
 
 docs: $(VENV)/run.stamp ## check the links of README.md and docs/

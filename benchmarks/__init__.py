@@ -1,6 +1,6 @@
-"""How fast, how much, how soon after a crash, and what indicators cost:
+"""How fast, how much, how soon after a crash, what indicators cost, and how much a feed takes in:
 
-`python -m benchmarks latency|throughput|recovery|indicators --json FILE`.
+`python -m benchmarks latency|throughput|recovery|indicators|feed --json FILE`.
 
 Each benchmark is one module with `HELP`, `EXAMPLES`, `add_arguments(parser)` and `run(options, bench) -> Result`,
 named here. It starts servers of its own and stops everything at the end; README.md says how to read the results.
@@ -11,4 +11,5 @@ BENCHMARKS: dict[str, str] = {
     "throughput": "benchmarks.throughput",
     "recovery": "benchmarks.recovery",
     "indicators": "benchmarks.indicators",
+    "feed": "benchmarks.feed",
 }

@@ -61,6 +61,9 @@ class Settings(BaseModel):
     finage_api_key: SecretStr = Field(SecretStr(""), description="Finage")
     alphavantage_api_key: SecretStr = Field(SecretStr(""), description="Alpha Vantage")
     fmp_api_key: SecretStr = Field(SecretStr(""), description="Financial Modeling Prep")
+    finage_socket: SecretStr = Field(
+        SecretStr(""), description="address of the customer's own Finage socket, with its key: wss://…/?token=…"
+    )
 
     data_path: Path = Field(Path("data"), description="folder of checkpoints, the lake and the local servers")
     intervals: str = Field("1m,5m,15m", description="bar intervals to compute")
@@ -77,6 +80,7 @@ class Settings(BaseModel):
     lateness_seconds: float = Field(10, gt=0, description="watermark delay: how long a bar waits for late ticks")
     future_tolerance_seconds: float = Field(5, ge=0, description="how far a tick may be ahead of the broker's clock")
     symbols: str = Field("", description="comma-separated symbol master; empty = any symbol is accepted")
+    symbol_file: Path | None = Field(None, description="more symbols, laid out as producers/symbols.json")
 
     topic_prefix: str = Field("", description="put before every topic name, to run two systems on one broker")
     ticks_partitions: int = Field(2, ge=1, description="partitions of `ticks` when it is created")

@@ -89,7 +89,7 @@ def _first_reason(tick: Tick, now_us: int | None, tolerance_us: int, known: froz
 
 
 def _texts(tick: Tick) -> str:
-    return "".join(text or "" for text in (tick.source, tick.venue, tick.trade_id, tick.conditions))
+    return tick.source + (tick.venue or "") + (tick.trade_id or "") + (tick.conditions or "")
 
 
 def _bad_number(tick: Tick) -> str | None:

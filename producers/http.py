@@ -1,10 +1,12 @@
 """Requests to a provider's REST interface: within its quota, retried with patience, no secret in any message."""
 
 import asyncio
+import logging
 import random
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -13,13 +15,14 @@ import structlog
 
 from core.clock import Clock, SystemClock
 from core.errors import Retryable, TickstreamError
-from producers.feeds.base import Feed, Quota
+from producers.feeds.base import Feed, Problem, Quota
 
 TIMEOUT_SECONDS = 20.0
 ATTEMPTS = 6
 LONGEST_WAIT_SECONDS = 60.0
 DAY_SECONDS = 86_400
 _log = structlog.get_logger("producers.http")
+logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs URLs, and some providers want the key in them
 
 
 class ProviderError(TickstreamError):
@@ -31,7 +34,7 @@ class ProviderUnavailable(Retryable):
 
 
 class QuotaExhausted(ProviderUnavailable):
-    """The day's requests are used up; `retry_after` is the time to the next UTC day."""
+    """No more requests for a long while: `retry_after` is the time to the next UTC day, or what the provider says."""
 
 
 class Turns(Protocol):
@@ -106,16 +109,27 @@ class Http:
             except httpx.HTTPError as error:
                 problem, wait = type(error).__name__, _pause(attempt)
             else:
-                if answer.is_success:
+                told = self._told(answer)
+                if told is None:
                     return answer.content
-                problem, wait = f"HTTP {answer.status_code}", _wait_asked(answer) or _pause(attempt)
-                if answer.status_code != 429 and answer.status_code < 500:
-                    # No URL and no body: either may repeat the key.
-                    raise ProviderError(f"{self._feed.name}: {path} was refused with {problem}{_hint(answer)}")
+                problem, wait = told.text, told.wait or _pause(attempt)
+                if not told.again:
+                    raise ProviderError(f"{self._feed.name}: {path} was refused with {problem}")
+                if wait > LONGEST_WAIT_SECONDS:
+                    raise QuotaExhausted(f"{self._feed.name}: {path} was refused with {problem}", retry_after=wait)
             if attempt + 1 < ATTEMPTS:
                 _log.warning("asking again", provider=self._feed.name, path=path, problem=problem, wait=round(wait, 2))
                 await asyncio.sleep(wait)
         raise ProviderUnavailable(f"{self._feed.name}: {path} failed {ATTEMPTS} times, last with {problem}")
+
+    def _told(self, answer: httpx.Response) -> Problem | None:
+        """What is wrong with an answer. No URL, and of the body only the provider's words without our key."""
+        if answer.is_success:
+            found = self._feed.problem(answer.content)
+            return found and replace(found, text=repr(self._feed.masked(found.text)))
+        status = answer.status_code
+        again = status in (418, 429) or status >= 500  # 418: an address that asked too often is banned for a while
+        return Problem(f"HTTP {status}{_hint(answer)}", again, _wait_asked(answer))
 
     async def __aenter__(self) -> Self:
         return self

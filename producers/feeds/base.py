@@ -57,6 +57,17 @@ class Quota:
     daily: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a provider says is wrong in the body of an answer that looks good."""
+
+    text: str
+    again: bool
+    """Asking again may help."""
+    wait: float | None = None
+    """Seconds to wait before that, None for the usual pause; more than a minute ends it with QuotaExhausted."""
+
+
 @dataclass(slots=True)
 class Parsed:
     """What one message says."""
@@ -105,6 +116,8 @@ class Feed(ABC):
     socket_url: ClassVar[str] = ""
     rest_url: ClassVar[str] = ""
     quota: ClassVar[Quota | None] = None
+    tape: ClassVar[str] = ""
+    """Providers of one tape report the same trades of the same market; "" for a market of its own."""
     calendar: ClassVar[str] = "24/7"
     """When its markets trade: a calendar of exchange_calendars, or 24/7."""
     silence_seconds: ClassVar[float] = 30.0
@@ -172,7 +185,18 @@ class Feed(ABC):
         """The last known trade or price of each symbol that has one."""
         raise InputError(f"{self.name} cannot be asked for its latest prices")
 
+    def problem(self, body: bytes) -> Problem | None:
+        """What is wrong according to the body of an answer with a good HTTP status; None for nothing."""
+        return None
+
     # Credentials
+
+    def masked(self, text: str) -> str:
+        """A provider's words without our credentials, which some repeat."""
+        for name in self.keys:
+            if secret := getattr(self.settings, name).get_secret_value():
+                text = text.replace(secret, "***")
+        return text
 
     def key(self, place: int = 0) -> str:
         """The credential in `keys[place]`. Raises InputError naming the variable to set."""

@@ -19,6 +19,7 @@ from core.intervals import SECOND_US
 from core.records import Tick
 from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Quota
 from producers.feeds.decoding import decode, iso_us, order_of, peek, plain
+from producers.feeds.paging import first_where
 
 if TYPE_CHECKING:
     from producers.http import Http
@@ -59,6 +60,10 @@ class _MarketTrades(msgspec.Struct):
     events: list[_Event]
 
 
+class _RestKind(msgspec.Struct):
+    trades: msgspec.Raw = msgspec.Raw()
+
+
 class _RestTrade(msgspec.Struct):
     trade_id: int
     price: str
@@ -69,6 +74,8 @@ class _RestTrade(msgspec.Struct):
 _kind = msgspec.json.Decoder(_Kind)
 _match = msgspec.json.Decoder(_Match)
 _market_trades = msgspec.json.Decoder(_MarketTrades)
+_event = msgspec.json.Decoder(_Event)
+_rest_kind = msgspec.json.Decoder(_RestKind)
 _rest_trades = msgspec.json.Decoder(list[_RestTrade])
 _candles = msgspec.json.Decoder(list[tuple[int, msgspec.Raw, msgspec.Raw, msgspec.Raw, msgspec.Raw, msgspec.Raw]])
 
@@ -92,6 +99,13 @@ class Coinbase(Feed):
         if kind.type == "error":
             parsed.complaint = " ".join(text for text in (kind.message, kind.reason) if text)
         return parsed
+
+    def parse_rest(self, channel: str, message: bytes, received_us: int) -> Parsed:
+        kind = peek(_rest_kind, message, self.name)
+        if kind is None or not bytes(kind.trades):
+            return Parsed().ignore(channel)
+        # Advanced Trade names the product in each trade; the Exchange's list of trades does not, and is ignored.
+        return Parsed([self._tick(trade, received_us) for trade in decode(_event, message, self.name, channel).trades])
 
     def _tick(self, trade: _Match | _Trade, received_us: int) -> Tick:
         return self._made(trade.product_id, trade, received_us)
@@ -121,17 +135,22 @@ class Coinbase(Feed):
         return [json.dumps({"type": "subscribe", "product_ids": products, "channels": ["matches", "heartbeat"]})]
 
     async def trades(self, http: "Http", symbol: str, start_us: int, end_us: int) -> AsyncIterator[list[Tick]]:
-        found: list[list[Tick]] = []
-        after: int | None = None  # pages go back in time
-        while True:
-            page = await self._page(http, symbol, after)
-            found.append([tick for tick in page if start_us <= tick.event_us < end_us])
-            if not page or page[0].event_us < start_us:
-                break
-            after = int(page[0].trade_id or 0)
-        for ticks in reversed(found):
-            if ticks:
+        end_us = min(end_us, http.now_us())
+        newest = await self._page(http, symbol, None, 1)
+        if not newest or start_us >= end_us:
+            return
+
+        async def reached(number: int) -> bool:
+            page = await self._page(http, symbol, number + 1, 1)
+            return bool(page) and page[-1].event_us >= start_us
+
+        last = int(newest[-1].trade_id or 0)
+        first = await first_where(1, last + 1, reached)
+        async for page in self.trades_by_id(http, symbol, first, last):
+            if ticks := [tick for tick in page if start_us <= tick.event_us < end_us]:
                 yield ticks
+            if page[-1].event_us >= end_us:
+                return
 
     async def trades_by_id(self, http: "Http", symbol: str, first: int, last: int) -> AsyncIterator[list[Tick]]:
         while first <= last:
@@ -142,9 +161,9 @@ class Coinbase(Feed):
                 yield ticks
             first += _PAGE
 
-    async def _page(self, http: "Http", symbol: str, after: int | None) -> list[Tick]:
-        """A page of trades, oldest first."""
-        asked = {"limit": str(_PAGE)} | ({} if after is None else {"after": str(after)})
+    async def _page(self, http: "Http", symbol: str, after: int | None, limit: int = _PAGE) -> list[Tick]:
+        """The trades before an id, or the newest, oldest first."""
+        asked = {"limit": str(limit)} | ({} if after is None else {"after": str(after)})
         product = self.native(symbol)
         body = await http.get(f"/products/{product}/trades", asked)
         trades = decode(_rest_trades, body, self.name, "trades")
@@ -155,6 +174,7 @@ class Coinbase(Feed):
     ) -> AsyncIterator[list[HistoryBar]]:
         seconds = _SECONDS[interval]
         step_us = _CANDLES * seconds * SECOND_US
+        end_us = min(end_us, http.now_us() - seconds * SECOND_US + 1)  # the bar that is forming is left out
         for at in range(start_us, end_us, step_us):
             last_us = min(at + step_us, end_us) - 1
             asked = {
@@ -163,7 +183,7 @@ class Coinbase(Feed):
                 "end": str(last_us // SECOND_US),
             }
             body = await http.get(f"/products/{self.native(symbol)}/candles", asked)
-            rows = sorted(decode(_candles, body, self.name, "candles"), key=lambda row: row[0])
+            candles = decode(_candles, body, self.name, "candles")
             bars = [
                 HistoryBar(
                     symbol=symbol,
@@ -176,16 +196,11 @@ class Coinbase(Feed):
                     volume=plain(bytes(volume).decode()),
                     source=self.name,
                 )
-                for start, low, high, open_, close, volume in rows
+                for start, low, high, open_, close, volume in sorted(candles, key=lambda row: row[0])
                 if at <= start * SECOND_US <= last_us
             ]
             if bars:
                 yield bars
 
     async def latest(self, http: "Http", symbols: Sequence[str]) -> list[Tick]:
-        found: list[Tick] = []
-        for symbol in symbols:
-            body = await http.get(f"/products/{self.native(symbol)}/trades", {"limit": "1"})
-            trades = decode(_rest_trades, body, self.name, "trades")
-            found += [self._made(self.native(symbol), trade, http.now_us()) for trade in trades[:1]]
-        return found
+        return [tick for symbol in symbols for tick in await self._page(http, symbol, None, 1)]

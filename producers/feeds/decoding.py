@@ -1,6 +1,6 @@
 """What several wire formats share: exact numbers, times, the order of trades without ids, and clear schema errors."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from producers.feeds.base import SchemaChanged
 
 T = TypeVar("T")
 _TIMES_KEPT = 64
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def decode(decoder: "msgspec.json.Decoder[T]", message: bytes, provider: str, kind: str) -> T:
@@ -53,8 +54,8 @@ def iso_us(text: str) -> int:
     1000001
     """
     parsed = datetime.fromisoformat(text)
-    seconds = int(parsed.replace(microsecond=0).timestamp())
-    return seconds * 1_000_000 + parsed.microsecond
+    since = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def order_of(number: int) -> int:

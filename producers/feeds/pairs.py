@@ -1,5 +1,7 @@
 """Crypto and currency pairs: canonical `BTC-USD`, whatever a venue writes."""
 
+import functools
+
 # Longest first where one ends another.
 QUOTES = (
     *("FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "USDS", "BIDR", "IDRT", "DOGE"),
@@ -9,6 +11,7 @@ QUOTES = (
 _NAMES = {"XBT": "BTC", "XDG": "DOGE"}
 
 
+@functools.lru_cache(maxsize=10_000)
 def from_joined(native: str) -> str:
     """`BTCUSDT` as `BTC-USDT`; text that ends in no known quote currency stays as it is.
 
@@ -22,6 +25,7 @@ def from_joined(native: str) -> str:
     return text
 
 
+@functools.lru_cache(maxsize=10_000)
 def from_parts(native: str, separator: str) -> str:
     """`XBT/USD` as `BTC-USD`: venues' own names of a currency become the common ones."""
     return "-".join(_NAMES.get(part, part) for part in native.upper().split(separator))
