@@ -7,9 +7,11 @@ from fastapi import FastAPI
 
 from api import errors
 from api.params import Services
-from api.routes import bars, health, indicators, latest, symbols, ticks
+from api.routes import bars, health, indicators, latest, prices, symbols, ticks
 from conf.settings import Settings
 from core.clock import Clock, SystemClock
+from stores.polling import PollingJobs
+from stores.prices import Prices
 from stores.redis import RedisReader
 from stores.timescale_reads import TimescaleReader
 
@@ -27,24 +29,27 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
 
     Raises ConfigError for a DSN or URL that cannot be parsed. Connections are opened and closed by the lifespan.
     """
+    dsn, redis_url = settings.postgres_dsn.get_secret_value(), settings.redis_url.get_secret_value()
     services = Services(
         settings=settings,
         clock=clock or SystemClock(),
-        history=TimescaleReader(settings.postgres_dsn.get_secret_value()),
-        live=RedisReader(settings.redis_url.get_secret_value()),
+        history=TimescaleReader(dsn),
+        live=RedisReader(redis_url),
+        polling=PollingJobs(dsn),
+        prices=Prices(redis_url),
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(services.live.close)
-            stack.push_async_callback(services.history.close)
-            await services.history.open()
+            for store in (services.live, services.prices, services.history, services.polling):
+                stack.push_async_callback(store.close)
+                await store.open()
             yield
 
     app = FastAPI(title="tickstream", version=VERSION, description=ABOUT, lifespan=lifespan)
     app.state.services = services
     errors.install(app)
-    for resource in (health, symbols, latest, ticks, bars, indicators):
+    for resource in (health, symbols, latest, ticks, bars, indicators, prices):
         app.include_router(resource.router)
     return app

@@ -58,6 +58,17 @@ class NoPrice(TickstreamError):
         super().__init__(f"no price of {symbol} yet: no bar of it is stored")
 
 
+class NotPolled(TickstreamError):
+    """No price of the symbol is held; the message says what to do."""
+
+
+class UnknownJob(TickstreamError):
+    """There is no polling job of this id."""
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(f"no polling job {job_id}; GET /api/v1/prices/poll lists those there are")
+
+
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem+json."""
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -80,8 +91,10 @@ async def _ours(request: Request, error: Exception) -> Problem:
         return unavailable(request, error, error.retry_after)
     if isinstance(error, UnknownSymbol):
         return Problem(request, 404, "unknown-symbol", str(error))
-    if isinstance(error, NoPrice):
+    if isinstance(error, NoPrice | NotPolled):
         return Problem(request, 404, "no-price", str(error))
+    if isinstance(error, UnknownJob):
+        return Problem(request, 404, "unknown-job", str(error))
     if isinstance(error, ConfigError):  # the database is not migrated yet, say: somebody may be about to do it
         return unavailable(request, error, MIGRATION_RETRY_SECONDS)
     if isinstance(error, InputError):
@@ -111,17 +124,24 @@ async def _invalid(request: Request, error: Exception) -> Problem:
 def _explain(problem: Mapping[str, Any]) -> dict[str, Any]:
     """What pydantic found, with the limit (`le`, `ge`, `pattern`, `expected`) as a field of its own."""
     where, *names = problem["loc"]
+    if problem["type"] == "json_invalid":  # its place is a position in the text
+        names = ["body"]
     explained: dict[str, Any] = {"parameter": _name(names), "in": where, "message": _message(problem)}
     limits = {key: value for key, value in problem.get("ctx", {}).items() if isinstance(value, str | int | float)}
     if limits:
         explained["limits"] = limits
     if isinstance(problem.get("input"), str | int):
-        explained["given"] = str(problem["input"])[:MAX_ECHO]
+        explained["given"] = _sendable(str(problem["input"])[:MAX_ECHO])
     return explained
 
 
 def _name(names: Sequence[object]) -> str:
-    return ".".join(str(name) for name in names) or "request"
+    return _sendable(".".join(str(name) for name in names)) or "request"
+
+
+def _sendable(text: str) -> str:
+    """JSON can write half a character (a lone surrogate), which no answer could repeat."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _message(problem: Mapping[str, Any]) -> str:

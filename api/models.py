@@ -152,6 +152,72 @@ class LatestAnswer(Answer):
     is_final: bool
 
 
+class PriceAnswer(Answer):
+    """The latest price of a symbol: as polled from a provider, or as the pipeline has it."""
+
+    symbol: str
+    provider: str | None = Field(description="who was polled; null where the price is the pipeline's own")
+    source: Literal["poll", "live", "database"] = Field(
+        description="`poll`: a polling job's; `live`: the pipeline's, from Redis; `database`: the newest stored bar's"
+    )
+    numeric: Literal["text", "float"]
+    price: Amount
+    event_at: Time = Field(description="event time of the trade that set the price")
+    event_ms: int = Field(description="the same as epoch milliseconds", examples=[1714570200000])
+    age_seconds: float = Field(description="since the event")
+    polled_at: Time | None = Field(description="when the provider last said so; null where it was not polled")
+
+
+class PollConfig(Answer):
+    """A job as it was understood."""
+
+    symbols: list[str] = Field(examples=[["BTC-USD", "ETH-USD"]])
+    interval: float = Field(description="seconds", examples=[60.0])
+    provider: str = Field(examples=["coinbase"])
+
+
+class PollLinks(Answer):
+    """`self` is the job; `latest` the price of each of its symbols."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    own: str = Field(alias="self", examples=["/api/v1/prices/poll/0b8d7d5e-9a52-4d0e-a2f9-3ff6c1f2a7f1"])
+    latest: dict[str, str] = Field(examples=[{"BTC-USD": "/api/v1/prices/latest?symbol=BTC-USD&provider=coinbase"}])
+
+
+class PollAccepted(Answer):
+    """A new job, which a worker takes up within about a second."""
+
+    job_id: str = Field(examples=["0b8d7d5e-9a52-4d0e-a2f9-3ff6c1f2a7f1"])
+    status: Literal["accepted"]
+    config: PollConfig
+    links: PollLinks
+
+
+class PollJob(Answer):
+    """A polling job and how it fares."""
+
+    job_id: str = Field(examples=["0b8d7d5e-9a52-4d0e-a2f9-3ff6c1f2a7f1"])
+    state: Literal["active", "failed"] = Field(
+        description="`failed`: the provider refused it, and it is asked no more; delete it and make another"
+    )
+    detail: str = Field(description="what was wrong with the last poll; empty for nothing", examples=[""])
+    config: PollConfig
+    polls: int = Field(description="polls so far, failed ones too", examples=[12])
+    ticks: int = Field(description="new prices that were published to the pipeline", examples=[9])
+    created_at: Time
+    last_at: Time | None = Field(description="the last poll; null before the first")
+    next_at: Time | None = Field(description="the next poll, or while one runs when it counts as lost; null if failed")
+    links: PollLinks
+
+
+class PollJobs(Answer):
+    """The newest jobs, newest first."""
+
+    truncated: bool = Field(description="there are more than `limit`")
+    jobs: list[PollJob]
+
+
 class SymbolModel(Answer):
     symbol: str
     first_seen: Time | None = Field(description="event time of the first trade; null while only seen live")

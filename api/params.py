@@ -29,6 +29,8 @@ from core.indicators import INDICATORS, Indicator, for_interval, parse_all
 from core.indicators.base import number_text
 from core.intervals import INTERVALS, Interval
 from core.validate import SYMBOL_PATTERN
+from stores.polling import PollingJobs
+from stores.prices import Prices
 from stores.redis import RedisReader
 from stores.timescale_reads import TimescaleReader
 
@@ -46,6 +48,8 @@ class Services:
     clock: Clock
     history: TimescaleReader
     live: RedisReader
+    polling: PollingJobs
+    prices: Prices
 
 
 def _services(request: Request) -> Services:
@@ -61,6 +65,14 @@ def _live(request: Request) -> RedisReader:
     return _services(request).live
 
 
+def _polling(request: Request) -> PollingJobs:
+    return _services(request).polling
+
+
+def _prices(request: Request) -> Prices:
+    return _services(request).prices
+
+
 def _settings(request: Request) -> Settings:
     return _services(request).settings
 
@@ -71,6 +83,8 @@ def _clock(request: Request) -> Clock:
 
 History = Annotated[TimescaleReader, Depends(_history)]
 Live = Annotated[RedisReader, Depends(_live)]
+Polling = Annotated[PollingJobs, Depends(_polling)]
+Polled = Annotated[Prices, Depends(_prices)]
 Configured = Annotated[Settings, Depends(_settings)]
 Now = Annotated[Clock, Depends(_clock)]
 

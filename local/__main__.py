@@ -20,6 +20,7 @@ first steps:
   python -m local doctor                 what is missing here, and how to get it
   python -m local up                     servers, stream, relay, API and a simulated market; Ctrl-C stops all
   python -m local up --feed replay --data ../shared/data/us_equity_2013 --speed 60 --ruleset us-equity
+  python -m local up --feed coinbase --symbols BTC-USD,ETH-USD
   python -m local up --servers-only      only Kafka, PostgreSQL and Redis; prints their URLs as `export` lines
   python -m local down                   stops, from another terminal, the stack of this folder
 
@@ -70,7 +71,16 @@ def _parser() -> argparse.ArgumentParser:
 def _add_up(parser: argparse.ArgumentParser) -> None:
     env = os.environ
     parser.set_defaults(run=_up)
-    parser.add_argument("--feed", default=env.get("FEED") or "simulator", help="simulator or replay (FEED)")
+    parser.add_argument(
+        "--feed",
+        default=env.get("FEED") or "simulator",
+        help="simulator, replay, or a provider's live trades: coinbase, binance and kraken need no key (FEED)",
+    )
+    parser.add_argument(
+        "--symbols",
+        default=env.get("SYMBOLS") or "",
+        help="what to stream live: BTC-USD,ETH-USD (SYMBOLS)",
+    )
     parser.add_argument(
         "--data", nargs="+", type=Path, default=_paths(env.get("DATA")), help="files or folders to replay (DATA)"
     )
@@ -97,7 +107,8 @@ def _up(options: argparse.Namespace) -> int:
     from local.programs import Feed
     from local.stack import up
 
-    feed = Feed(options.feed, tuple(options.data), options.speed)
+    symbols = tuple(name.strip() for name in options.symbols.split(",") if name.strip())
+    feed = Feed(options.feed, tuple(options.data), options.speed, symbols)
     return up(feed, options.ruleset, options.servers_only)
 
 

@@ -4,31 +4,68 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from conf.settings import Settings, load_settings
+from core.sessions import ALWAYS_OPEN
 from local import priority
 from local.errors import LocalError
 from local.supervisor import Program
+from producers.feeds import feed_named
+from producers.live.route import check_route
+from producers.live_command import live_feed, live_names
 
-FEEDS = ("simulator", "replay")
+OFFLINE = ("simulator", "replay")
+CRYPTO, EQUITY = ("BTC-USD", "ETH-USD"), ("AAPL", "MSFT")
+# Where the most traded pairs are others.
+PAIRS = {
+    "binance": ("BTC-USDT", "ETH-USDT"),
+    "binance_us": ("BTC-USDT", "ETH-USDT"),
+    "binance_futures": ("BTC-USDT-PERP", "ETH-USDT-PERP"),
+}
 STREAM = ("./spark-submit.sh", "jobs/stream.py", "--queries")
 
 
 @dataclass(frozen=True)
 class Feed:
-    """Where ticks come from: the simulator for ever, or a replay of recorded files to their end."""
+    """Where ticks come from: the simulator or a provider's live stream for ever, or recorded files to their end."""
 
     name: str = "simulator"
     data: tuple[Path, ...] = ()
     speed: str = "60"
+    symbols: tuple[str, ...] = ()
+    """What to stream, canonical; none = the provider's `default_symbols`."""
 
-    def check(self) -> None:
-        """Raises LocalError when this is no feed, or there is nothing to replay."""
-        if self.name not in FEEDS:
-            raise LocalError(f"unknown feed {self.name!r}: one of {', '.join(FEEDS)}")
+    @property
+    def live(self) -> bool:
+        return self.name not in OFFLINE
+
+    def check(self, settings: Settings | None = None) -> None:
+        """Raises LocalError when this is no feed, or there is nothing to replay.
+
+        Of a live one, InputError when a key is missing, and NoRoute when the provider cannot be reached from here.
+        """
+        if self.live:
+            self._check_provider(settings or load_settings())
+            return
         if self.name == "replay" and not self.data:
             raise LocalError("the feed `replay` needs data: make up FEED=replay DATA=PATH, or --data PATH")
         for path in self.data:
             if not path.exists():
                 raise LocalError(f"no such data to replay: {path}")
+
+    def _check_provider(self, settings: Settings) -> None:
+        if self.name not in live_names():
+            raise LocalError(f"unknown feed {self.name!r}: one of {', '.join((*OFFLINE, *live_names()))}")
+        kind = live_feed(self.name, settings)
+        check_route(self.name, kind(settings).socket(self.streamed))
+
+    @property
+    def streamed(self) -> tuple[str, ...]:
+        return self.symbols or default_symbols(self.name)
+
+
+def default_symbols(name: str) -> tuple[str, ...]:
+    """Two that every account of a provider may have."""
+    return PAIRS.get(name) or (CRYPTO if feed_named(name).calendar == ALWAYS_OPEN else EQUITY)
 
 
 def programs(feed: Feed, ruleset: str) -> list[Program]:
@@ -39,6 +76,7 @@ def programs(feed: Feed, ruleset: str) -> list[Program]:
         Program("stores", (*STREAM, "final,archive"), nice=priority.STORES),
         _python("relay", "jobs.relay", nice=priority.RELAY),
         _python("api", "api"),
+        _python("poll", "producers", "poll", "--no-heartbeats"),  # the feed beats
         _feed(feed, ruleset),
     ]
 
@@ -46,6 +84,8 @@ def programs(feed: Feed, ruleset: str) -> list[Program]:
 def _feed(feed: Feed, ruleset: str) -> Program:
     if feed.name == "simulator":
         return _python("feed", "producers", "simulate", "--symbols", "20", "--rate", "200")
+    if feed.live:
+        return _python("feed", "producers", "live", feed.name, *feed.streamed)
     paths = [str(path.resolve()) for path in feed.data]
     return _python("feed", "producers", "replay", *paths, "--speed", feed.speed, "--ruleset", ruleset, once=True)
 

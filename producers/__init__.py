@@ -8,4 +8,8 @@ SOURCES: dict[str, str] = {
     "simulate": "producers.simulate",
     "replay": "producers.replay",
     "parse": "producers.parse",
+    "poll": "producers.poll_command",
+    "live": "producers.live_command",
+    "backfill": "producers.history_command",
+    "symbols": "producers.symbols_command",
 }

@@ -12,10 +12,6 @@ an alias says where the rule is wrong.
 import difflib
 import re
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Literal
-
-import msgspec
 
 from conf.settings import Settings, variable
 from core.errors import InputError
@@ -24,29 +20,11 @@ from producers.feeds import Feed, feed_named
 from producers.feeds.pairs import from_joined
 from producers.feeds.rows import FIAT
 from producers.feeds.tape import CALENDAR, is_pair
+from producers.symbol_file import SymbolInfo, known_symbols
 
-FILE = Path(__file__).with_name("symbols.json")
-VERSION = 1
 WEEKDAYS = "24/5"
 SHOWN = 3
 _TICKER = re.compile(r"[A-Z0-9]+([.-][A-Z0-9]+)?")
-AssetClass = Literal["stock", "crypto", "fx", "future", "unknown"]
-
-
-class SymbolInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One symbol. `calendar` is 24/7 or one of exchange_calendars; `tick_size` decimal text, None where not known."""
-
-    symbol: str
-    asset_class: AssetClass
-    calendar: str
-    tick_size: str | None = None
-    aliases: dict[str, str] = {}
-    """Provider -> its own symbol, where that is not what the adapter's rule makes."""
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    version: int
-    symbols: list[SymbolInfo]
 
 
 class SymbolMaster:
@@ -54,15 +32,10 @@ class SymbolMaster:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        own = settings.symbol_file
-        files = [FILE] if own is None else [FILE, own]
-        self._known = {info.symbol: info for path in files for info in _load(path)}
-        self._aliases: dict[tuple[str, str], str] = {}
-        for info in self._known.values():
-            for provider, alias in info.aliases.items():
-                other = self._aliases.setdefault((provider, alias), info.symbol)
-                if other != info.symbol:
-                    raise InputError(f"symbols: {provider} writes {alias!r} for both {other} and {info.symbol}")
+        self._known = known_symbols(settings.symbol_file)
+        self._aliases = {
+            (provider, alias): info.symbol for info in self._known.values() for provider, alias in info.aliases.items()
+        }
         self._feeds: dict[str, Feed] = {}
 
     def all(self) -> list[SymbolInfo]:
@@ -91,15 +64,11 @@ class SymbolMaster:
 
     def native(self, provider: str, symbol: str) -> str:
         """How a provider writes a canonical symbol. Raises InputError for an unknown provider."""
-        feed = self._feed(provider)
-        info = self._known.get(symbol)
-        alias = info.aliases.get(feed.name) if info else None
-        return alias or feed.native(symbol)
+        return self._feed(provider).native(symbol)
 
     def canonical(self, provider: str, native: str) -> str:
         """The canonical symbol of a provider's own. Raises InputError for an unknown provider."""
-        feed = self._feed(provider)
-        return self._aliases.get((feed.name, native)) or feed.symbol(native)
+        return self._feed(provider).symbol(native)
 
     def _feed(self, provider: str) -> Feed:
         if provider not in self._feeds:
@@ -123,16 +92,3 @@ def guessed(text: str) -> SymbolInfo:
 def _spellings(text: str) -> Iterable[str]:
     upper = text.strip().upper()
     yield from (upper, upper.replace("/", "-").replace("_", "-"), upper.replace("-", "."), from_joined(upper))
-
-
-def _load(path: Path) -> list[SymbolInfo]:
-    """The entries of a file. Raises InputError for one that cannot be read or is laid out otherwise."""
-    try:
-        file = msgspec.json.decode(path.read_bytes(), type=_File)
-    except OSError as error:
-        raise InputError(f"symbols: {path} cannot be read: {error.strerror}") from None
-    except msgspec.DecodeError as error:
-        raise InputError(f"symbols: {path}: {error}") from None
-    if file.version != VERSION:
-        raise InputError(f"symbols: {path} is of version {file.version}; this program reads version {VERSION}")
-    return file.symbols

@@ -223,10 +223,10 @@ class Alpaca(Feed):
         except ValueError:
             raise SchemaChanged(self.name, "trade", f"`t` is no time: {time!r}") from None
 
-    def symbol(self, native: str) -> str:
+    def symbol_by_rule(self, native: str) -> str:
         return native.replace("/", "-")
 
-    def native(self, symbol: str) -> str:
+    def native_by_rule(self, symbol: str) -> str:
         return symbol.replace("-", "/") if is_pair(symbol) else symbol
 
     def socket(self, symbols: Sequence[str]) -> str:

@@ -98,10 +98,10 @@ class AlphaVantage(Feed):
     def _tick(self, symbol: str, event_us: int, price: str, received_us: int) -> Tick:
         return Tick(symbol=symbol, event_us=event_us, price=price, size="0", source=self.name, received_us=received_us)
 
-    def symbol(self, native: str) -> str:
+    def symbol_by_rule(self, native: str) -> str:
         return native
 
-    def native(self, symbol: str) -> str:
+    def native_by_rule(self, symbol: str) -> str:
         return symbol
 
     def problem(self, body: bytes) -> Problem | None:

@@ -15,6 +15,7 @@ import msgspec
 from conf.settings import Settings
 from core.errors import InputError, TickstreamError
 from core.records import Tick
+from producers.symbol_file import aliases_of
 
 if TYPE_CHECKING:
     from producers.http import Http
@@ -100,7 +101,7 @@ class HistoryBar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Feed(ABC):
-    """One provider. To write: `parse`, `symbol`, `native`, and what `can` promises.
+    """One provider. To write: `parse`, `symbol_by_rule`, `native_by_rule`, and what `can` promises.
 
     An instance belongs to one connection or one file: `parse` may remember earlier messages (a cumulative volume, the
     trades of the present millisecond), and a new connection starts with a new instance.
@@ -125,6 +126,8 @@ class Feed(ABC):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._natives = aliases_of(self.name, settings.symbol_file)
+        self._symbols = {native: symbol for symbol, native in self._natives.items()}
 
     # Wire format
 
@@ -140,12 +143,20 @@ class Feed(ABC):
         return Parsed().ignore(channel)
 
     @abstractmethod
-    def symbol(self, native: str) -> str:
-        """The canonical symbol of the provider's own."""
+    def symbol_by_rule(self, native: str) -> str:
+        """The canonical symbol of the provider's own, by how it writes symbols in general."""
 
     @abstractmethod
+    def native_by_rule(self, symbol: str) -> str:
+        """The provider's own symbol of a canonical one, by how it writes symbols in general."""
+
+    def symbol(self, native: str) -> str:
+        """The canonical symbol of the provider's own: the symbol master's alias, or the rule."""
+        return self._symbols.get(native) or self.symbol_by_rule(native)
+
     def native(self, symbol: str) -> str:
-        """The provider's own symbol of a canonical one."""
+        """The provider's own symbol of a canonical one: the symbol master's alias, or the rule."""
+        return self._natives.get(symbol) or self.native_by_rule(symbol)
 
     # Live
 

@@ -167,13 +167,13 @@ class Binance(Feed):
             received_us=received_us,
         )
 
-    def symbol(self, native: str) -> str:
+    def symbol_by_rule(self, native: str) -> str:
         known = self._symbols.get(native)
         if known is None:
             known = self._symbols[native] = self.canonical(native)
         return known
 
-    def native(self, symbol: str) -> str:
+    def native_by_rule(self, symbol: str) -> str:
         native = self.joined(symbol)
         self._symbols[native] = symbol  # what was asked for keeps its name, even where a guess would split it elsewhere
         return native

@@ -123,10 +123,10 @@ class Coinbase(Feed):
             received_us=received_us,
         )
 
-    def symbol(self, native: str) -> str:
+    def symbol_by_rule(self, native: str) -> str:
         return native
 
-    def native(self, symbol: str) -> str:
+    def native_by_rule(self, symbol: str) -> str:
         return symbol
 
     def hello(self, symbols: Sequence[str]) -> list[str]:

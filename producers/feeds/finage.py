@@ -141,10 +141,10 @@ class Finage(Feed):
         last = decode(_last, message, self.name, channel)
         return Parsed([self._tick(self.symbol(last.symbol), last.price, last.size, last.timestamp, received_us)])
 
-    def symbol(self, native: str) -> str:
+    def symbol_by_rule(self, native: str) -> str:
         return from_long(native)
 
-    def native(self, symbol: str) -> str:
+    def native_by_rule(self, symbol: str) -> str:
         return joined(symbol) if is_pair(symbol) else symbol
 
     def socket(self, symbols: Sequence[str]) -> str:

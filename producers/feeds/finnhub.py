@@ -108,13 +108,13 @@ class Finnhub(Feed):
             received_us=received_us,
         )
 
-    def symbol(self, native: str) -> str:
+    def symbol_by_rule(self, native: str) -> str:
         exchange, _, rest = native.rpartition(":")
         if not exchange:
             return native
         return rest.replace("_", "-") if "_" in rest or "-" in rest else from_joined(rest)
 
-    def native(self, symbol: str) -> str:
+    def native_by_rule(self, symbol: str) -> str:
         return f"{self.crypto_exchange}:{joined(symbol)}" if is_pair(symbol) else symbol
 
     def socket(self, symbols: Sequence[str]) -> str:

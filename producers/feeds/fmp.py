@@ -91,10 +91,10 @@ class FMP(Feed):
             received_us=received_us,
         )
 
-    def symbol(self, native: str) -> str:
+    def symbol_by_rule(self, native: str) -> str:
         return from_long(native)
 
-    def native(self, symbol: str) -> str:
+    def native_by_rule(self, symbol: str) -> str:
         return joined(symbol) if is_pair(symbol) else symbol
 
     def problem(self, body: bytes) -> Problem | None:

@@ -131,10 +131,10 @@ class Kraken(Feed):
             received_us=received_us,
         )
 
-    def symbol(self, native: str) -> str:
+    def symbol_by_rule(self, native: str) -> str:
         return from_parts(native, "/")
 
-    def native(self, symbol: str) -> str:
+    def native_by_rule(self, symbol: str) -> str:
         return joined(symbol, "/")
 
     # Live

@@ -222,12 +222,12 @@ class Polygon(Feed):
         )
         parsed.ticks.append(tick)
 
-    def symbol(self, native: str) -> str:
+    def symbol_by_rule(self, native: str) -> str:
         if not native.startswith("X:"):
             return native
         return native[2:] if "-" in native else from_joined(native[2:])
 
-    def native(self, symbol: str) -> str:
+    def native_by_rule(self, symbol: str) -> str:
         return f"X:{symbol}" if is_pair(symbol) else symbol
 
     def socket(self, symbols: Sequence[str]) -> str:

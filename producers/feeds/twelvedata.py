@@ -139,10 +139,10 @@ class TwelveData(Feed):
                 return Parsed([self._tick(quote.symbol, quote.exchange, quote.close, seconds, received_us)])
         return Parsed().ignore(channel)
 
-    def symbol(self, native: str) -> str:
+    def symbol_by_rule(self, native: str) -> str:
         return native.replace("/", "-")
 
-    def native(self, symbol: str) -> str:
+    def native_by_rule(self, symbol: str) -> str:
         return symbol.replace("-", "/")
 
     def socket(self, symbols: Sequence[str]) -> str:

@@ -108,11 +108,11 @@ class Yahoo(Feed):
             return None
         return self._tick(symbol, meta.regular_market_time * SECOND_US, meta.regular_market_price, received_us)
 
-    def symbol(self, native: str) -> str:
+    def symbol_by_rule(self, native: str) -> str:
         pair = native.removesuffix("=X")
         return f"{pair[:3]}-{pair[3:]}" if pair != native and len(pair) == 6 else native
 
-    def native(self, symbol: str) -> str:
+    def native_by_rule(self, symbol: str) -> str:
         base, _, counter = symbol.partition("-")
         return f"{base}{counter}=X" if base in FIAT and counter in FIAT else symbol
 

@@ -446,6 +446,9 @@ def test_docs_and_contract_are_served(client: httpx.Client) -> None:
         "/api/v1/bars/{symbol}",
         "/api/v1/indicators/{symbol}",
         "/api/v1/indicators/{symbol}/latest",
+        "/api/v1/prices/latest",
+        "/api/v1/prices/poll",
+        "/api/v1/prices/poll/{job_id}",
     }
     bars = contract["paths"]["/api/v1/bars/{symbol}"]["get"]
     named = {parameter["name"]: parameter["schema"] for parameter in bars["parameters"]}

@@ -12,7 +12,7 @@ import pytest
 from conf.settings import Settings, load_settings
 from core.errors import InputError
 from producers import symbols_command
-from producers.feeds import FEEDS
+from producers.feeds import FEEDS, feed_named
 from producers.feeds.tape import is_pair
 from producers.market import TICKERS
 from producers.symbols import SymbolInfo, SymbolMaster
@@ -225,3 +225,13 @@ def test_command_refuses_an_unknown_symbol_and_an_unknown_provider() -> None:
         table("AAPL", "APPL")
     with pytest.raises(InputError, match="unknown provider 'yaho'"):
         table(provider="yaho")
+
+
+def test_alias_of_the_user_is_what_a_feed_asks_for_and_what_its_ticks_are_called(tmp_path: Path) -> None:
+    settings = user_file(tmp_path, entry("BTC-USD", aliases={"coinbase": "BTC-USD-PRO"}))
+    feed = feed_named("coinbase")(settings)
+    assert '"BTC-USD-PRO"' in feed.hello(["BTC-USD"])[0]
+    message = (
+        b'{"type":"match","trade_id":1,"product_id":"BTC-USD-PRO","price":"1","size":"1","time":"2024-01-01T00:00:00Z"}'
+    )
+    assert [tick.symbol for tick in feed.parse(message, 0).ticks] == ["BTC-USD"]

@@ -85,7 +85,7 @@ def test_unknown_symbol_has_no_latest_price(feed: FMP) -> None:
 
 
 @pytest.mark.parametrize(
-    ("symbol", "native"), [("BTC-USD", "BTCUSD"), ("AAPL", "AAPL"), ("GBTC", "GBTC"), ("BRK-B", "BRK-B")]
+    ("symbol", "native"), [("BTC-USD", "BTCUSD"), ("AAPL", "AAPL"), ("GBTC", "GBTC"), ("BRK.B", "BRK-B")]
 )
 def test_symbols_there_and_back(feed: FMP, symbol: str, native: str) -> None:
     assert feed.native(symbol) == native and feed.symbol(native) == symbol

@@ -125,7 +125,7 @@ def test_heartbeat_is_ignored_though_it_has_no_price(feed: Yahoo) -> None:
 
 
 def test_currencies_have_names_of_their_own(feed: Yahoo) -> None:
-    pairs = {"EUR-USD": "EURUSD=X", "BTC-USD": "BTC-USD", "AAPL": "AAPL", "BRK-B": "BRK-B", "GC=F": "GC=F"}
+    pairs = {"EUR-USD": "EURUSD=X", "BTC-USD": "BTC-USD", "AAPL": "AAPL", "BRK.B": "BRK-B", "GC": "GC=F"}
     assert {symbol: feed.native(symbol) for symbol in pairs} == pairs
     assert {feed.symbol(native): native for native in pairs.values()} == pairs
 

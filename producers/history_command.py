@@ -1,0 +1,181 @@
+"""The command that fetches history: what is missing and only that, within the provider's quota."""
+
+import argparse
+import asyncio
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from tqdm import tqdm
+
+from conf.settings import Settings, variable
+from core.clock import SystemClock
+from core.errors import InputError
+from core.intervals import MINUTE_US, SECOND_US
+from core.validate import SYMBOL_PATTERN
+from producers.feeds import FEEDS, Feed, feed_named
+from producers.history.fill import Backfill, check_feed
+from producers.history.plan import LENGTHS, TICKS, Item
+from producers.history.sessions import AROUND_US, sessions
+from producers.history.turns import shared_turns
+from producers.symbols import SymbolInfo, SymbolMaster
+from producers.topics import ensure_topics
+from stores.timescale import make_timescale
+
+HELP = "fetch the history that is missing, within the provider's quota"
+EXAMPLES = """examples:
+  python -m producers backfill BTC-USD --from 2024-03-04 --to 2024-03-05
+      a day of trades into the topic `ticks`; bars are made of them as of any late tick
+  python -m producers backfill BTC-USD,ETH-USD --from 2024-03-04T12:00:00Z --dry-run
+      what would be asked for, up to now
+  python -m producers backfill AAPL MSFT --provider twelvedata --what bars --interval 5m --from 2024-01-01
+      bars of the provider's own into the table `bars`; a bar that is there already stays
+  python -m producers backfill AAPL --provider alphavantage --what bars --interval 1d --from 2020-01-01 --wait
+      goes on the next day when the day's quota is used up
+
+Times are RFC 3339, UTC where they do not say. Nothing is asked for while a market is closed, nor what an earlier
+backfill has finished; gaps on record are asked for again. Interrupt it, kill it, or let the quota run out: the same
+command goes on from there. Every process on the same database shares a provider's quota."""
+
+SHOWN = 40  # rows of the plan
+DEFAULT_PROVIDER = "coinbase"  # of currency pairs: needs no key, and counts its trades
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m producers backfill`."""
+    parser.add_argument("symbols", nargs="+", metavar="SYMBOL", help="such as BTC-USD or AAPL; commas also separate")
+    parser.add_argument("--from", dest="start", required=True, type=parse_time, metavar="TIME", help="first moment")
+    parser.add_argument("--to", dest="end", type=parse_time, metavar="TIME", help="first moment after (default: now)")
+    parser.add_argument("--provider", metavar="NAME",
+                        help=f"one of docs/feeds.md (default: {DEFAULT_PROVIDER} for crypto)")  # fmt: skip
+    parser.add_argument("--what", choices=("ticks", "bars"), help="(default: ticks where the provider has them)")
+    parser.add_argument("--interval", choices=tuple(LENGTHS), default="1m", help="of bars (default: 1m)")
+    parser.add_argument("--calendar", default="", metavar="NAME",
+                        help="24/7, or one of exchange_calendars such as XNYS (default: the symbol's)")  # fmt: skip
+    parser.add_argument("--around", type=float, default=AROUND_US / MINUTE_US, metavar="MINUTES",
+                        help="ticks: also this long before each open and after each close, where auctions are reported;"
+                        " 330 holds all hours of US stocks (default: 30)")  # fmt: skip
+    parser.add_argument("--again", action="store_true", help="ask for everything, also for what was finished before")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan and ask for nothing")
+    parser.add_argument("--wait", action="store_true", help="when the day's quota is used up, wait for the next day")
+    parser.add_argument("--rest-url", help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> str:
+    """Plan, and fill unless it is a dry run; tells what was done. Ctrl-C ends it with everything done so far kept."""
+    end_us = SystemClock().now_us() if args.end is None else args.end
+    if args.start >= end_us:
+        raise InputError(f"--from {_iso(args.start)} is not before --to {_iso(end_us)}")
+    if args.around < 0:
+        raise InputError("--around: minutes cannot be negative")
+    infos = meant(args.symbols, settings)
+    feed = feed_named(args.provider) if args.provider else default_feed(infos)
+    what = args.what or ("ticks" if "trades" in feed.can.history else "bars")
+    what = TICKS if what == "ticks" else f"bars:{args.interval}"
+    check_feed(feed, settings, what)
+    if args.calendar:
+        sessions(args.calendar, args.start, end_us)  # it is there, and covers the time
+    _migrate(settings)
+    around_us = round(args.around * MINUTE_US)
+    with Backfill(
+        feed, settings, what, calendar=args.calendar, around_us=around_us, rest_url=args.rest_url
+    ) as backfill:
+        plan = backfill.plan([info.symbol for info in infos], args.start, end_us, again=args.again)
+        if args.dry_run:
+            return plan_table(plan, feed)
+        try:
+            if plan:
+                _fill(backfill, plan, settings, wait=args.wait)
+            else:
+                backfill.settle()
+        except KeyboardInterrupt:
+            return f"stopped: {backfill.progress}; the same command goes on from here"
+    return str(backfill.progress)
+
+
+def _fill(backfill: Backfill, plan: Sequence[Item], settings: Settings, *, wait: bool) -> None:
+    async def filled() -> None:
+        with tqdm(total=len(plan), unit="piece", disable=None) as bar:
+
+            def begun(item: Item) -> None:
+                bar.set_description(f"{item.symbol} {_iso(item.start_us)}")
+                bar.update(backfill.progress.pieces - bar.n)
+
+            async with shared_turns(settings) as turns:
+                await backfill.run(plan, turns, wait=wait, begun=begun)
+                bar.update(backfill.progress.pieces - bar.n)
+
+    if plan[0].what == TICKS:
+        ensure_topics(settings.kafka_bootstrap, settings)
+    asyncio.run(filled())
+
+
+def default_feed(symbols: Sequence[SymbolInfo]) -> type[Feed]:
+    """The provider of currency pairs that needs no key. Raises InputError where somebody has to choose."""
+    if all(info.asset_class == "crypto" for info in symbols):
+        return feed_named(DEFAULT_PROVIDER)
+    offers = sorted(feed.name for feed in FEEDS.values() if feed.can.history)
+    raise InputError(f"say which provider with --provider: {', '.join(offers)}")
+
+
+def meant(texts: Sequence[str], settings: Settings) -> list[SymbolInfo]:
+    """The symbols of what was typed, each once. Raises InputError for what is none, or not in a strict master."""
+    master, found = SymbolMaster(settings), dict[str, SymbolInfo]()
+    for text in [part for one in texts for part in one.split(",") if part]:
+        info = master.resolve(text, strict=False)
+        if not re.fullmatch(SYMBOL_PATTERN, info.symbol):
+            raise InputError(f"{text!r} is no symbol")
+        if settings.known_symbols is not None and info.symbol not in settings.known_symbols:
+            raise InputError(f"unknown symbol {info.symbol!r}: {variable('symbols')} lists {settings.symbols}")
+        found[info.symbol] = info
+    if not found:
+        raise InputError("no symbol given, such as BTC-USD")
+    return list(found.values())
+
+
+def plan_table(plan: Sequence[Item], feed: type[Feed]) -> str:
+    """The plan for people: a line for each piece, and what it takes."""
+    if not plan:
+        return "nothing is missing"
+    lines = [f"{'symbol':<14} {'what':<9} {'from':<21} {'to':<21} {'requests':>8}"]
+    for item in plan[:SHOWN]:
+        lines.append(
+            f"{item.symbol:<14} {item.what:<9} {_iso(item.start_us):<21} {_iso(item.end_us):<21} {item.requests:>8,}"
+        )
+    if len(plan) > SHOWN:
+        lines.append(f"… and {len(plan) - SHOWN:,} more")
+    count = sum(item.requests for item in plan)
+    lines.append(f"{len(plan):,} pieces, about {count:,} requests to {feed.name}, {_pace(count, feed)}")
+    return "\n".join(lines)
+
+
+def _pace(count: int, feed: type[Feed]) -> str:
+    quota = feed.quota
+    if quota is None:
+        return "without a limit"
+    if quota.daily is not None and count > quota.daily:
+        return f"{-(-count // quota.daily):,} days at {quota.daily:,} a day"
+    return f"{timedelta(seconds=round(count * quota.seconds / quota.requests))} at the least"
+
+
+def parse_time(text: str) -> int:
+    """RFC 3339, or a date, as microseconds since the epoch; without an offset it is UTC."""
+    try:
+        time_ = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2024-03-01T14:30:00Z") from None
+    aware = time_ if time_.tzinfo else time_.replace(tzinfo=UTC)
+    return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _migrate(settings: Settings) -> None:
+    """Make the tables that a database of an older version, or an empty one, does not have."""
+    store = make_timescale(settings)
+    try:
+        store.setup()
+    finally:
+        store.close()
+
+
+def _iso(us: int) -> str:
+    return datetime.fromtimestamp(us // SECOND_US, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,163 @@
+"""One socket, from the handshake to its end, and why it ended."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+
+from core.errors import InputError
+from producers.feeds.base import Feed
+from producers.live.backoff import Patience
+from producers.live.staleness import Liveness, Overdue
+
+MOST_FRAME_BYTES = 16 * 1024 * 1024
+CLOSE_SECONDS = 1.0
+HELD_UP_SECONDS = 1.0
+"""A timer that fires so much too late means that this process was held up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a connection, or the attempt to make one, ended."""
+
+    cause: Literal["disconnect", "silence"]
+    detail: str
+    of_trades: bool = False
+    """Silence of trades alone."""
+    refused: bool = False
+    """The provider does not accept the credentials."""
+    retry_after: float | None = None
+    """Seconds that the provider asks to stay away."""
+    reached: bool = True
+    """Something answered at the address."""
+
+
+class Refused(Exception):
+    """The provider's own words about credentials that it does not accept."""
+
+
+class Connection:
+    """Drives one feed instance over one socket. `on_frame` gets every message; what it raises goes through `run`."""
+
+    def __init__(
+        self, feed: Feed, symbols: Sequence[str], url: str, on_frame: Callable[[bytes], None], patience: Patience
+    ) -> None:
+        self._feed = feed
+        self._symbols = symbols
+        self._url = url
+        self._on_frame = on_frame
+        self._patience = patience
+
+    async def run(self, life: Liveness) -> Ended:
+        """Connect, subscribe, and hand over frames until the end. Raises InputError for an address that is none."""
+        try:
+            socket = await self._opening()
+        except InvalidStatus as error:
+            return _turned_away(error)
+        except (WebSocketException, EOFError, ssl.SSLError) as error:
+            return Ended("disconnect", f"no handshake: {type(error).__name__}")
+        except OSError as error:
+            return Ended("disconnect", _plainly(error), reached=False)
+        try:
+            return await self._converse(socket, life)
+        finally:
+            await socket.close()
+
+    def _opening(self) -> connect:
+        try:
+            # No deadline on the answers to pings: a provider that answers them and sends nothing is no better.
+            return connect(
+                self._url,
+                additional_headers=dict(self._feed.headers()),
+                open_timeout=self._patience.connect_seconds,
+                ping_interval=self._patience.ping_seconds,
+                ping_timeout=None,
+                close_timeout=CLOSE_SECONDS,
+                max_size=MOST_FRAME_BYTES,
+            )
+        except InvalidURI:  # its message has the address, which may hold a key
+            raise InputError(f"{self._feed.name}: the address of its socket is no ws:// or wss:// URL") from None
+
+    async def _converse(self, socket: ClientConnection, life: Liveness) -> Ended:
+        life.forgive()
+        try:
+            for text in self._feed.hello(self._symbols):
+                await socket.send(text)
+            overdue = await _first_of(
+                self._receive(socket, life), _until_overdue(life), _keep_alive(socket, self._feed, self._patience)
+            )
+        except Refused as error:
+            return Ended("disconnect", str(error), refused=True)
+        except ConnectionClosed as error:
+            code = error.rcvd.code if error.rcvd is not None else None
+            return Ended("disconnect", "cut off" if code is None else f"closed by the server with code {code}")
+        socket.transport.abort()  # a peer that is silent does not answer a goodbye
+        return Ended("silence", overdue.text, of_trades=overdue.of_trades)
+
+    async def _receive(self, socket: ClientConnection, life: Liveness) -> Overdue:
+        while True:
+            message = await socket.recv(decode=False)
+            life.frame()
+            self._on_frame(message)
+
+
+async def _until_overdue(life: Liveness) -> Overdue:
+    while True:
+        pause = life.next_check()
+        due = time.monotonic() + pause
+        await asyncio.sleep(pause)
+        if time.monotonic() - due > HELD_UP_SECONDS:
+            life.forgive()
+        elif overdue := life.overdue():
+            return overdue
+
+
+async def _keep_alive(socket: ClientConnection, feed: Feed, patience: Patience) -> Overdue:
+    while True:
+        await asyncio.sleep((patience.silence_seconds or feed.silence_seconds) / 2)
+        if text := feed.keep_alive():
+            await socket.send(text)
+
+
+async def _first_of(*coroutines: Coroutine[Any, Any, Overdue]) -> Overdue:
+    """The result, or the error, of the one that ends first; the others are stopped."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        ended = sorted(done, key=lambda task: task.exception() is None)  # an error tells more than a deadline
+        return ended[0].result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _turned_away(error: InvalidStatus) -> Ended:
+    status = error.response.status_code
+    asked = _retry_after(error.response.headers.get("Retry-After", ""))
+    return Ended("disconnect", f"HTTP {status} at the handshake", refused=status in (401, 403), retry_after=asked)
+
+
+def _retry_after(text: str) -> float | None:
+    """Seconds of a Retry-After header, which may also be a date."""
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _plainly(error: OSError) -> str:
+    """Without the address, which may hold a key."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return error.strerror or type(error).__name__

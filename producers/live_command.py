@@ -1,0 +1,167 @@
+"""The command that publishes a provider's live trades."""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+from tqdm import tqdm
+
+from conf.settings import Settings
+from core.errors import InputError, TickstreamError
+from core.records import Tick
+from producers.feeds import FEEDS, Feed, feed_named
+from producers.http import Turns, exhausted
+from producers.live import GapLog, Stream
+from producers.live.failover import Failover
+from producers.live.feeder import Feeder, Runs
+from producers.live.route import check_route
+from producers.publish import Publisher
+from producers.topics import ensure_topics
+from stores.gaps import PostgresGaps
+from stores.requests import SharedTurns
+
+HELP = "publish a provider's live trades"
+EXAMPLES = """examples:
+  python -m producers live coinbase BTC-USD ETH-USD
+      both, now, until Ctrl-C; no key is needed
+  python -m producers live binance BTC-USDT --seconds 60
+      a minute of one symbol
+  POLYGON_API_KEY=… python -m producers live polygon AAPL,MSFT
+      a provider that wants a key says which variable holds it
+  python -m producers live coinbase BTC-USD --backup kraken
+      when coinbase is stale or gone, kraken's trades count, and no trade twice; back when coinbase is well again
+
+The connection is watched by its data: a socket that is open and brings nothing, or no trade for five minutes of a
+session, is opened anew. Trades that did not come are noted in the table `gaps` and asked for over REST; they go to the
+same topic, so that bars are amended. Trades that come twice are sent once."""
+
+_log = structlog.get_logger("producers.live")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m producers live`."""
+    parser.add_argument("provider", metavar="PROVIDER", help=f"of {', '.join(live_names())}")
+    parser.add_argument("symbols", nargs="+", metavar="SYMBOL", help="such as BTC-USD or AAPL; commas separate, too")
+    parser.add_argument("--backup", action="append", default=[], metavar="PROVIDER",
+                        help="takes over when those before it fail; may be given again")  # fmt: skip
+    parser.add_argument("--seconds", type=float, metavar="N", help="how long (default: until Ctrl-C)")
+
+
+def live_names() -> list[str]:
+    """The providers that can be streamed."""
+    return sorted(name for name, feed in FEEDS.items() if feed.can.live)
+
+
+def live_feed(name: str, settings: Settings) -> type[Feed]:
+    """The provider, ready to be streamed. Raises InputError where it has no stream or a key is missing."""
+    kind = feed_named(name)
+    if not kind.can.live:
+        raise InputError(f"{kind.name} has no live stream; those that have: {', '.join(live_names())}")
+    for place in range(len(kind.keys)):
+        kind(settings).key(place)
+    return kind
+
+
+def run(args: argparse.Namespace, settings: Settings) -> str:
+    """Stream as the options say; tells what was sent. Ctrl-C ends it, with everything flushed."""
+    args.symbols = symbols_of(args.symbols)
+    kinds = [live_feed(name, settings) for name in (args.provider, *args.backup)]
+    if len(kinds) == 1:
+        check_route(kinds[0].name, kinds[0](settings).socket(args.symbols))
+    ensure_topics(settings.kafka_bootstrap, settings)
+    started, dsn = time.monotonic(), settings.postgres_dsn.get_secret_value()
+    gaps, turns = PostgresGaps(dsn, retry_seconds=settings.store_retry_seconds), SharedTurns(dsn, exhausted)
+    with contextlib.closing(gaps), Publisher(settings) as publisher:
+        feeder = Feeder(publisher, kinds[0].name)
+        runs, found = streams(kinds, args.symbols, settings, deliver=feeder.deliver, gaps=gaps, turns=turns)
+        stopped = asyncio.run(_stream(feeder, runs, found, gaps, turns, args.seconds))
+        publisher.flush()
+    seconds = time.monotonic() - started
+    return (
+        f"{'stopped: ' if stopped else ''}{told(found)}, {publisher.dead:,} refused to ticks.dead, in {seconds:.1f} s"
+    )
+
+
+def symbols_of(words: Sequence[str]) -> list[str]:
+    """Symbols separated by spaces or commas, each once. Raises InputError where there is none."""
+    found = [part.strip() for word in words for part in word.split(",") if part.strip()]
+    if not found:
+        raise InputError("no symbol given, such as BTC-USD")
+    return list(dict.fromkeys(found))
+
+
+def streams(
+    kinds: Sequence[type[Feed]],
+    symbols: Sequence[str],
+    settings: Settings,
+    *,
+    deliver: Callable[[str, list[Tick]], None],
+    gaps: GapLog,
+    turns: Turns,
+) -> tuple[Runs, list[Stream]]:
+    """What is to be run, and the streams in it: one provider, or several of which the first that is well counts."""
+    if len(kinds) > 1:
+        failover = Failover(kinds, symbols, settings, deliver=deliver, gaps=gaps, turns=turns)
+        return failover, failover.streams
+    stream = Stream(kinds[0], symbols, settings, deliver=deliver, gaps=gaps, turns=turns)
+    return stream, [stream]
+
+
+def told(streams: Sequence[Stream]) -> str:
+    """What the streams have done, for people."""
+    parts: list[str] = []
+    for stream in streams:
+        filler = stream.filler
+        parts.append(
+            f"{stream.name} {stream.state.value}: {stream.ticks:,} ticks, {stream.repeats:,} repeats dropped,"
+            f" {stream.connections:,} connections, gaps: {filler.filled:,} filled, {filler.lost:,} lost,"
+            f" {filler.open:,} open"
+        )
+    return "; ".join(parts)
+
+
+async def _stream(
+    feeder: Feeder,
+    runs: Runs,
+    streams: Sequence[Stream],
+    gaps: PostgresGaps,
+    turns: SharedTurns,
+    seconds: float | None,
+) -> bool:
+    """Run until the end; whether a signal ended it."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    feeding = asyncio.create_task(feeder.run([runs], seconds))
+    stopping = asyncio.create_task(stop.wait())
+    beside = [asyncio.create_task(_resume(streams, gaps)), asyncio.create_task(_show(streams))]
+    try:
+        await asyncio.wait((feeding, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if feeding.done():
+            feeding.result()
+        return stop.is_set()
+    finally:
+        for task in (feeding, stopping, *beside):
+            task.cancel()
+        await asyncio.gather(feeding, stopping, *beside, return_exceptions=True)
+        await turns.close()
+
+
+async def _resume(streams: Sequence[Stream], gaps: PostgresGaps) -> None:
+    for stream in streams:
+        try:
+            stream.resume(await asyncio.to_thread(gaps.left_open, stream.name, stream.symbols))
+        except TickstreamError as error:
+            _log.warning("gaps of earlier runs are not looked at", provider=stream.name, error=str(error))
+
+
+async def _show(streams: Sequence[Stream]) -> None:
+    with tqdm(bar_format="{desc}", disable=None) as line:
+        while True:
+            line.set_description_str(told(streams))
+            await asyncio.sleep(1.0)
