@@ -21,7 +21,7 @@ help: ## list the commands
 	@echo 'tickstream: make <command>'
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r name text; do printf '  %-7s %s\n' "$$name" "$$text"; done
 
-up: $(VENV)/run.stamp ## start everything; Ctrl-C stops it  [FEED=simulator|replay|coinbase|binance|kraken DATA=PATH SPEED=60|max SYMBOLS=BTC-USD,ETH-USD RULESET=NAME]
+up: $(VENV)/run.stamp ## start everything; Ctrl-C stops it  [FEED=simulator|replay|coinbase|binance|kraken DATA=PATH SPEED=60|max SYMBOLS=BTC-USD,ETH-USD BACKUP=kraken RULESET=NAME]
 	@$(RUN) -m local up
 
 down: $(VENV)/run.stamp ## stop, from elsewhere, the stack that `make up` started here

@@ -1,8 +1,8 @@
 """The producer under test of `benchmarks feed`: a live stream into the broker, timed from the first frame to the last
 acknowledgement.
 
-`python -m benchmarks.feed_client MODE LAYOUT URL TRADES SYMBOLS` prints one JSON line. MODE is `stream`, the producer as it
-ships, or `plain`: json.loads, json.dumps and produce, without validation, repeats, gaps or exact numbers.
+`python -m benchmarks.feed_client MODE LAYOUT URL TRADES SYMBOLS` prints one JSON line. MODE is `stream`, the producer
+as it ships, or `plain`: json.loads, json.dumps and produce, without validation, repeats, gaps or exact numbers.
 """
 
 import asyncio

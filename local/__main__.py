@@ -82,6 +82,11 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
         help="what to stream live: BTC-USD,ETH-USD (SYMBOLS)",
     )
     parser.add_argument(
+        "--backup",
+        default=env.get("BACKUP") or "",
+        help="providers that take over when the feed fails, the first one first: kraken,binance_us (BACKUP)",
+    )
+    parser.add_argument(
         "--data", nargs="+", type=Path, default=_paths(env.get("DATA")), help="files or folders to replay (DATA)"
     )
     parser.add_argument("--speed", default=env.get("SPEED") or "60", help="times the original speed, or max (SPEED)")
@@ -107,8 +112,10 @@ def _up(options: argparse.Namespace) -> int:
     from local.programs import Feed
     from local.stack import up
 
-    symbols = tuple(name.strip() for name in options.symbols.split(",") if name.strip())
-    feed = Feed(options.feed, tuple(options.data), options.speed, symbols)
+    symbols, backup = (
+        tuple(name.strip() for name in text.split(",") if name.strip()) for text in (options.symbols, options.backup)
+    )
+    feed = Feed(options.feed, tuple(options.data), options.speed, symbols, backup)
     return up(feed, options.ruleset, options.servers_only)
 
 

@@ -33,6 +33,8 @@ class Feed:
     speed: str = "60"
     symbols: tuple[str, ...] = ()
     """What to stream, canonical; none = the provider's `default_symbols`."""
+    backup: tuple[str, ...] = ()
+    """Providers that take over when it fails, in order."""
 
     @property
     def live(self) -> bool:
@@ -53,10 +55,12 @@ class Feed:
                 raise LocalError(f"no such data to replay: {path}")
 
     def _check_provider(self, settings: Settings) -> None:
-        if self.name not in live_names():
-            raise LocalError(f"unknown feed {self.name!r}: one of {', '.join((*OFFLINE, *live_names()))}")
-        kind = live_feed(self.name, settings)
-        check_route(self.name, kind(settings).socket(self.streamed))
+        for name in (self.name, *self.backup):
+            if name not in live_names():
+                raise LocalError(f"unknown feed {name!r}: one of {', '.join((*OFFLINE, *live_names()))}")
+        kinds = [live_feed(name, settings) for name in (self.name, *self.backup)]
+        if len(kinds) == 1:  # of several, any may be the one that answers
+            check_route(self.name, kinds[0](settings).socket(self.streamed))
 
     @property
     def streamed(self) -> tuple[str, ...]:
@@ -85,7 +89,8 @@ def _feed(feed: Feed, ruleset: str) -> Program:
     if feed.name == "simulator":
         return _python("feed", "producers", "simulate", "--symbols", "20", "--rate", "200")
     if feed.live:
-        return _python("feed", "producers", "live", feed.name, *feed.streamed)
+        backup = [word for name in feed.backup for word in ("--backup", name)]
+        return _python("feed", "producers", "live", feed.name, *feed.streamed, *backup)
     paths = [str(path.resolve()) for path in feed.data]
     return _python("feed", "producers", "replay", *paths, "--speed", feed.speed, "--ruleset", ruleset, once=True)
 

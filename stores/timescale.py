@@ -45,7 +45,13 @@ _BARS = Staging(
     tuple(BAR_SCHEMA.names),
     key=BAR_KEY,
     order="rev DESC, ctid",
-    conflict=replaced(BAR_SCHEMA.names, BAR_KEY, "bars.rev < excluded.rev"),
+    # A bar that a provider made gives way to our own, which was made from trades.
+    conflict=replaced(
+        BAR_SCHEMA.names,
+        BAR_KEY,
+        "bars.rev < excluded.rev OR (bars.rev = excluded.rev AND bars.reason = 'provider'"
+        " AND excluded.reason IS DISTINCT FROM 'provider')",
+    ),
 )
 _INDICATOR_COLUMNS = tuple(name for name in INDICATOR_SCHEMA.names if name != "state")
 _INDICATORS = Staging(

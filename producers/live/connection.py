@@ -1,6 +1,7 @@
 """One socket, from the handshake to its end, and why it ended."""
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -20,6 +21,8 @@ MOST_FRAME_BYTES = 16 * 1024 * 1024
 CLOSE_SECONDS = 1.0
 HELD_UP_SECONDS = 1.0
 """A timer that fires so much too late means that this process was held up."""
+# Below INFO the library logs addresses, and some hold a key.
+logging.getLogger("websockets").setLevel(logging.INFO)
 
 
 @dataclass(frozen=True, slots=True)

@@ -406,3 +406,13 @@ def _until(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)
+
+
+def test_bar_of_a_provider_gives_way_to_our_own_and_never_the_other_way_round(
+    store: TimescaleStore, postgres_dsn: str
+) -> None:
+    theirs, ours = make_bar(reason="provider", ruleset="provider:yahoo", close=Decimal("1")), make_bar()
+    store.write_bars(make_bars(theirs))
+    store.write_bars(make_bars(ours))
+    store.write_bars(make_bars(theirs))
+    assert query(postgres_dsn, "SELECT reason, ruleset FROM bars") == [(None, "all@1")]

@@ -32,7 +32,7 @@ def test_full_set_is_there_and_tools_are_optional() -> None:
     assert tools == {"kafka-ui", "pgadmin"}
     assert SERVICES.keys() - tools - ONE_SHOT == {
         *("timescaledb", "influxdb", "kafka", "redis", "spark-master", "spark-worker-1", "spark-worker-2"),
-        *("live", "stores", "relay", "api", "feed", "prometheus", "grafana"),
+        *("live", "stores", "relay", "api", "feed", "poll", "prometheus", "grafana"),
     }
 
 

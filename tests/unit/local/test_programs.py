@@ -133,3 +133,15 @@ Coinbase.socket_url = "ws://127.0.0.1:1"
 from local.__main__ import main
 sys.exit(main(["up"]))
 """
+
+
+def test_backups_are_passed_on_in_their_order() -> None:
+    feed = Feed("coinbase", symbols=("BTC-USD",), backup=("kraken", "binance_us"))
+    command = programs(feed, "all")[-1].command
+    assert command[-7:] == ("live", "coinbase", "BTC-USD", "--backup", "kraken", "--backup", "binance_us")
+    assert _parser().parse_args(command[4:]).backup == ["kraken", "binance_us"]
+
+
+def test_unknown_backup_is_refused() -> None:
+    with pytest.raises(LocalError, match="unknown feed 'krakn'"):
+        Feed("coinbase", backup=("krakn",)).check(Settings())
