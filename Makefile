@@ -32,7 +32,7 @@ doctor: ## what is missing on this machine, and how to get it
 
 test: $(VENV)/dev.stamp ## run the tests on servers of their own  [ARGS="-k name"]
 	@$(RUN) -m local jars >/dev/null
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) $(if $(ARGS),-m pytest $(ARGS),-m tests.run)
 
 check: $(VENV)/dev.stamp ## lint, format and types; changes nothing
 	@$(RUN) -m ruff check .

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,27 +40,29 @@ class Live:
         for program in self.programs.values():
             program.check()
 
-    def start_drivers(self) -> None:
-        """Those that `local.programs` has, or the plain baseline; returns when they have said that they started."""
-        folder = self.settings.data_path
-        if self.whole:
-            names = ("--queries", "final,archive")
-            self.programs["stores"] = submit(
-                "stores", STREAM, *names, settings=self.settings, folder=folder, nice=priority.STORES
-            )
-        self.programs["live"] = self._start_live(folder)
-        for name in self.drivers:
+    def start_drivers(self, names: Sequence[str] | None = None) -> None:
+        """All drivers, or these; returns when they have said that they started."""
+        asked = self.drivers if names is None else names
+        for name in asked:
+            self.programs[name] = self._start_stores() if name == "stores" else self._start_live()
+        for name in asked:
             self.programs[name].wait_for_line(plain.READY, START_SECONDS)
 
     @property
     def drivers(self) -> list[str]:
+        """Those that `local.programs` has."""
         return ["live", "stores"] if self.whole else ["live"]
 
-    def _start_live(self, folder: Path) -> Program:
+    def _start_stores(self) -> Program:
+        at: dict[str, Any] = {"settings": self.settings, "folder": self.settings.data_path}
+        return submit("stores", STREAM, "--queries", "final,archive", **at, nice=priority.STORES)
+
+    def _start_live(self) -> Program:
+        """The live query, or the plain baseline."""
+        at: dict[str, Any] = {"settings": self.settings, "folder": self.settings.data_path}
         if self.mode == "plain":
-            return python("live", "benchmarks.plain", settings=self.settings, folder=folder)
-        options = ("--queries", "live", "--live-trigger", self.mode)
-        return submit("live", STREAM, *options, settings=self.settings, folder=folder)
+            return python("live", "benchmarks.plain", **at)
+        return submit("live", STREAM, "--queries", "live", "--live-trigger", self.mode, **at)
 
     def stop_drivers(self) -> None:
         for name in self.drivers:

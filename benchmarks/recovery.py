@@ -14,7 +14,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.live import Live, live_system, pause, wait_for_rows, watching
 from benchmarks.load import Load, read_ticks, start_load, wait_until_quiet
 from benchmarks.measure import MINUTE_US, Seen, TickLog, last_rows, latencies_us, missing
-from benchmarks.options import count, positive
+from benchmarks.options import count, names_of, positive
 from benchmarks.report import Result, say
 from benchmarks.servers import Bench
 from conf.settings import Settings
@@ -23,7 +23,8 @@ from core.intervals import INTERVALS, SECOND_US
 HELP = "seconds from kill -9 of the drivers to the first right bars"
 EXAMPLES = """examples:
   python -m benchmarks recovery --json recovery.json
-      the whole stack at 1,000 ticks/s, three crashes: about seven minutes
+      the whole stack at 1,000 ticks/s; the driver of live, the one of final and archive, and both are killed: some
+      seven minutes
   python -m benchmarks recovery --json r.json --live-checkpoint-seconds 30
       a shorter checkpoint interval: less to read again after a crash
   python -m benchmarks recovery --json quick.json --quick
@@ -32,6 +33,7 @@ EXAMPLES = """examples:
 The drivers are started again at once, as the supervisor of `make up` does after a second. Every live row after a crash
 and every final bar is checked against the ticks; one that counts a tick twice, or ends wrong, is an error."""
 
+KILLED = {"live": ["live"], "stores": ["stores"], "both": ["live", "stores"]}
 RECOVER_SECONDS = 180.0
 BEFORE_DUE_SECONDS = 0.5
 REST_SECONDS = 20.0  # at least this long between a recovery and the next crash
@@ -42,6 +44,8 @@ CAUGHT_UP_US = 1_000_000
 class Crash:
     """Moments in epoch microseconds; `final_us` is when the first final bar after it was in PostgreSQL."""
 
+    which: str
+    """Of KILLED."""
     killed_us: int
     started_us: int
     final_us: int
@@ -51,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m benchmarks recovery`."""
     parser.add_argument("--rate", type=count, metavar="N", help="ticks/s (default: 1000)")
     parser.add_argument("--symbols", type=count, default=20, metavar="N", help="how many symbols (default: 20)")
-    parser.add_argument("--times", type=count, metavar="N", help="how many crashes (default: 3)")
+    parser.add_argument("--killed", type=names_of(list(KILLED)), default=list(KILLED), metavar="D,…",
+                        help=f"of {', '.join(KILLED)}: the drivers of each crash (default: all three)")  # fmt: skip
+    parser.add_argument("--times", type=count, metavar="N", help="how many times each (default: 1)")
     parser.add_argument("--warmup", type=positive, metavar="S", help="seconds before the first (default: 75)")
     parser.add_argument("--live-checkpoint-seconds", type=count, metavar="S",
                         help="between checkpoints of the live query (default: the setting)")  # fmt: skip
@@ -67,7 +73,8 @@ def overrides(options: argparse.Namespace) -> dict[str, str]:
 def complete(options: argparse.Namespace) -> None:
     """Fill in the defaults that `--quick` changes."""
     options.rate = options.rate or (200 if options.quick else 1000)
-    options.times = options.times or (1 if options.quick else 3)
+    options.times = options.times or 1
+    options.killed = ["both"] if options.quick else options.killed
     options.warmup = options.warmup or (10.0 if options.quick else 75.0)
 
 
@@ -88,7 +95,7 @@ def run(options: argparse.Namespace, bench: Bench) -> Result:
         result.wrong.append(f"live bars: the last row of {unfinished} bars is not right")
     for number, (crash, end_us) in enumerate(zip(crashes, until, strict=True), 1):
         row = timings(crash, end_us, ticks, seen, gaps)
-        result.tables["recovery in s"].append({"crash": number} | row)
+        result.tables["recovery in s"].append({"crash": number, "killed": crash.which} | row)
         if row["double"] or row["unseen_ticks"]:
             double, unseen = row["double"], row["unseen_ticks"]
             result.wrong.append(f"crash {number}: {double} live rows count a tick twice, {unseen} ticks unseen")
@@ -102,7 +109,7 @@ def _crashes(live: Live, options: argparse.Namespace, expected: Path) -> tuple[l
         live.programs["load"] = generator
         wait_for_rows(live, 0)
         pause(live, options.warmup, "warm-up")
-        crashes = [_crash(live, number) for number in range(1, options.times + 1)]
+        crashes = [_crash(live, which) for _ in range(options.times) for which in options.killed]
         pause(live, REST_SECONDS, "running on")
         del live.programs["load"]
     ended_us = time.time_ns() // 1000
@@ -110,18 +117,18 @@ def _crashes(live: Live, options: argparse.Namespace, expected: Path) -> tuple[l
     return crashes, ended_us
 
 
-def _crash(live: Live, number: int) -> Crash:
-    """Kill the drivers just before a bar is due, so that nothing but the recovery delays the next final one."""
-    pause(live, _seconds_until_due(live.settings), f"waiting for the moment of crash {number}")
+def _crash(live: Live, which: str) -> Crash:
+    """Kill drivers just before a bar is due, so that nothing but the recovery delays the next final one."""
+    pause(live, _seconds_until_due(live.settings), f"waiting for the moment to kill {which}")
     killed_us = time.time_ns() // 1000
-    for name in live.drivers:
+    for name in KILLED[which]:
         live.programs[name].kill()
-    say(f"crash {number}: killed; starting again")
-    live.start_drivers()
+    say(f"{which} killed; starting again")
+    live.start_drivers(KILLED[which])
     started_us = time.time_ns() // 1000
     final_us = _wait_for_final(live, killed_us)
-    say(f"crash {number}: first final bar after {(final_us - killed_us) / SECOND_US:.1f} s")
-    return Crash(killed_us, started_us, final_us)
+    say(f"{which}: first final bar after {(final_us - killed_us) / SECOND_US:.1f} s")
+    return Crash(which, killed_us, started_us, final_us)
 
 
 def _seconds_until_due(settings: Settings) -> float:
