@@ -1,7 +1,7 @@
 """The whole suite in two processes side by side: the tests on Spark, and all others, which stand back.
 
-Much of either is waiting for servers, so both together take little longer than the longer one. Each half has one broker,
-one PostgreSQL and one Redis; one of them a Spark session. `make test ARGS=…` runs pytest itself.
+Much of either is waiting for servers, so both together take little longer than the longer one. Each half has one
+broker, one PostgreSQL and one Redis; one of them a Spark session. `make test ARGS=…` runs pytest itself.
 """
 
 import os
