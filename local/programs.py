@@ -10,7 +10,7 @@ from local import priority
 from local.errors import LocalError
 from local.supervisor import Program
 from producers.feeds import feed_named
-from producers.live.route import check_route
+from producers.live.route import check_routes
 from producers.live_command import live_feed, live_names
 
 OFFLINE = ("simulator", "replay")
@@ -59,8 +59,7 @@ class Feed:
             if name not in live_names():
                 raise LocalError(f"unknown feed {name!r}: one of {', '.join((*OFFLINE, *live_names()))}")
         kinds = [live_feed(name, settings) for name in (self.name, *self.backup)]
-        if len(kinds) == 1:  # of several, any may be the one that answers
-            check_route(self.name, kinds[0](settings).socket(self.streamed))
+        check_routes({kind.name: kind(settings).socket(self.streamed) for kind in kinds})
 
     @property
     def streamed(self) -> tuple[str, ...]:

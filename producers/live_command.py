@@ -18,7 +18,7 @@ from producers.http import Turns, exhausted
 from producers.live import GapLog, Stream
 from producers.live.failover import Failover
 from producers.live.feeder import Feeder, Runs
-from producers.live.route import check_route
+from producers.live.route import check_routes
 from producers.publish import Publisher
 from producers.topics import ensure_topics
 from stores.gaps import PostgresGaps
@@ -70,8 +70,7 @@ def run(args: argparse.Namespace, settings: Settings) -> str:
     """Stream as the options say; tells what was sent. Ctrl-C ends it, with everything flushed."""
     args.symbols = symbols_of(args.symbols)
     kinds = [live_feed(name, settings) for name in (args.provider, *args.backup)]
-    if len(kinds) == 1:
-        check_route(kinds[0].name, kinds[0](settings).socket(args.symbols))
+    check_routes({kind.name: kind(settings).socket(args.symbols) for kind in kinds})
     ensure_topics(settings.kafka_bootstrap, settings)
     started, dsn = time.monotonic(), settings.postgres_dsn.get_secret_value()
     gaps, turns = PostgresGaps(dsn, retry_seconds=settings.store_retry_seconds), SharedTurns(dsn, exhausted)

@@ -3,6 +3,7 @@
 import socket
 import threading
 import urllib.request
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from core.errors import TickstreamError
@@ -38,6 +39,18 @@ def check_route(provider: str, url: str, seconds: float = CONNECT_SECONDS) -> No
     asking.join(seconds)
     for found in list(problem):
         raise NoRoute(provider, f"{host}: {found}")
+
+
+def check_routes(urls: Mapping[str, str], seconds: float = CONNECT_SECONDS) -> None:
+    """Of several providers, one that answers is enough. Raises the first one's NoRoute when none does."""
+    problems: list[NoRoute] = []
+    for provider, url in urls.items():
+        try:
+            check_route(provider, url, seconds)
+            return
+        except NoRoute as error:
+            problems.append(error)
+    raise problems[0]
 
 
 def _address(url: str) -> tuple[str, int]:

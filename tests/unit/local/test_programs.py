@@ -18,6 +18,7 @@ from producers.__main__ import _parser
 from producers.feeds import FEEDS
 from producers.feeds.coinbase import Coinbase
 from producers.live import NoRoute
+from producers.live.route import check_routes
 from producers.live_command import live_names
 from tests.feeds import settings_with_keys
 
@@ -145,3 +146,11 @@ def test_backups_are_passed_on_in_their_order() -> None:
 def test_unknown_backup_is_refused() -> None:
     with pytest.raises(LocalError, match="unknown feed 'krakn'"):
         Feed("coinbase", backup=("krakn",)).check(Settings())
+
+
+def test_one_provider_that_answers_is_enough() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        urls = {"one": "ws://127.0.0.1:1", "two": f"ws://127.0.0.1:{server.getsockname()[1]}"}
+        check_routes(urls)
+    with pytest.raises(NoRoute, match="one cannot be reached"):
+        check_routes(urls)
