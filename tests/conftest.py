@@ -5,6 +5,7 @@
 
 import itertools
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from local.kafka import Kafka
 from local.postgres import Postgres
 from local.redis import Redis
 from producers.topics import ensure_topics
+
+# A shell that starts us in the background lets us ignore Ctrl-C, and the programs under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REDIS_DATABASES = 256
 _redis_numbers = itertools.cycle(range(1, REDIS_DATABASES))
