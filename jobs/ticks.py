@@ -100,7 +100,8 @@ def canonical(ticks: DataFrame) -> DataFrame:
 def identity() -> Column:
     """`core.bars.identity` as one text: what makes two records one trade."""
     by_id = F.concat_ws(SEPARATOR, "symbol", F.lit("id"), F.coalesce("venue", F.lit("")), "trade_id")
-    by_seq = F.concat_ws(SEPARATOR, "symbol", F.lit("seq"), "source", F.col("seq").cast("string"))
+    numbers = [F.col(name).cast("string") for name in ("event_us", "seq")]
+    by_seq = F.concat_ws(SEPARATOR, "symbol", F.lit("seq"), "source", *numbers)
     return F.when(F.col("trade_id").isNotNull(), by_id).otherwise(by_seq)
 
 
@@ -136,4 +137,5 @@ def without_duplicates(ticks: DataFrame, among: DataFrame | None = None) -> Data
 
 def _identity_hash() -> Column:
     by_id = F.xxhash64("symbol", F.lit("id"), "venue", "trade_id")
-    return F.when(F.col("trade_id").isNotNull(), by_id).otherwise(F.xxhash64("symbol", F.lit("seq"), "source", "seq"))
+    by_seq = F.xxhash64("symbol", F.lit("seq"), "source", "event_us", "seq")
+    return F.when(F.col("trade_id").isNotNull(), by_id).otherwise(by_seq)
