@@ -32,7 +32,7 @@ def session_ids(start_us: Ints, calendar: str = ALWAYS_OPEN) -> Ints:
     if not len(start_us):
         check_calendar(calendar)
         return start_us
-    days, closes, opens, zone = _sessions(calendar, _year(start_us.min()), _year(start_us.max()))
+    days, closes, opens, zone = session_hours(calendar, _year(start_us.min()), _year(start_us.max()))
     following = np.searchsorted(closes, start_us, side="right")
     before_open = start_us < opens[following]
     same_day = _local_day(start_us, zone) == days[following - 1]
@@ -78,7 +78,7 @@ def times_us(instants: Any) -> Ints:
 
 
 @functools.lru_cache(maxsize=16)
-def _sessions(calendar: str, first_year: int, last_year: int) -> tuple[Ints, Ints, Ints, str]:
+def session_hours(calendar: str, first_year: int, last_year: int) -> tuple[Ints, Ints, Ints, str]:
     """Days, closes and opens of all sessions of these years with a margin on both sides, and the time zone."""
     first, last = days_around(first_year, last_year, _MARGIN_DAYS)
     found = exchange_calendar(calendar, first, last, f"{first_year} to {last_year}")

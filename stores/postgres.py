@@ -38,10 +38,11 @@ def connect_args(dsn: str) -> dict[str, Any]:
     return dict(args)
 
 
-def async_pool(args: Mapping[str, Any], purpose: str, size: int, timeout: float) -> Pool:
+def async_pool(args: Mapping[str, Any], purpose: str, size: int, timeout: float, *, checked: bool = True) -> Pool:
     """A pool of up to `size` autocommit connections whose rows are dicts; `timeout` seconds to get one.
 
-    Not open yet. To be made on the event loop that uses it.
+    `checked` asks the server each time whether a connection is alive. Not open yet. To be made on the event loop that
+    uses it.
     """
     return AsyncConnectionPool(
         kwargs={**args, "autocommit": True, "row_factory": dict_row},
@@ -50,7 +51,7 @@ def async_pool(args: Mapping[str, Any], purpose: str, size: int, timeout: float)
         max_size=size,
         timeout=timeout,
         reconnect_timeout=timeout,
-        check=AsyncConnectionPool.check_connection,
+        check=AsyncConnectionPool.check_connection if checked else None,
         name=f"{NAME}-{purpose}",
         open=False,
     )
