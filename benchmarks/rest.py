@@ -1,8 +1,8 @@
 """Latencies of the REST API at a fixed rate of requests, with the pipeline idle or under load.
 
 `latest` is one symbol's newest price; `day` a whole day of 1-minute bars; `revalidated` the same day by a client that
-has it (If-None-Match); `mixed` eight of latest for one of day and one of indicators. Requests come at their rate
-whether the server keeps up or not, and a latency counts from when a request was due.
+has it (If-None-Match); `mixed` eighteen of latest for one of day and one of indicators. Requests come at their
+rate whether the server keeps up or not, and a latency counts from when a request was due.
 """
 
 import argparse
@@ -155,7 +155,7 @@ def _requests(
     return [
         request
         for number in range(len(names))
-        for request in [*(latest[(number + step) % len(names)] for step in range(8)), days[number], indicators[number]]
+        for request in [*(latest[(number + step) % len(names)] for step in range(18)), days[number], indicators[number]]
     ]
 
 

@@ -91,7 +91,7 @@ class RedisListener:
             finally:
                 self._wire = None
             attempt = 0 if asyncio.get_running_loop().time() - began > SILENCE_SECONDS else attempt + 1
-            await asyncio.sleep(pause_before(min(attempt, 5), 0.1))
+            await asyncio.sleep(pause_before(min(attempt, 3), 0.1))
 
     async def _follow(self) -> None:
         """One connection, until it ends. Raises what ended it."""
@@ -201,7 +201,8 @@ class _Wire(asyncio.Protocol):
 
     def send(self, *words: bytes) -> None:
         self._greeting = words[0] in (b"AUTH", b"PING")
-        if self._transport is not None:
+        # Between the loss of a connection and its replacement there is nobody to tell: everything is sent again.
+        if self._transport is not None and not self.ended.done():
             self._transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]
 
     def abort(self) -> None:

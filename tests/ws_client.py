@@ -126,6 +126,8 @@ class SocketClient:
                 await self._more()
 
     async def _more(self) -> None:
+        if self._task is not None and self._task.done() and not self._task.cancelled():
+            self._task.result()  # a message that is not as published
         self._news.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.2):

@@ -34,7 +34,8 @@ class RawSocket:
     def write(self, frames: bytes) -> None:
         """Whole frames, already with their headers; dropped once the socket is closing."""
         protocol = self._protocol
-        if not protocol.close_sent and not protocol.disconnected:
+        # uvloop raises where asyncio would warn: one socket that closes must not cost the others their batch.
+        if not protocol.close_sent and not protocol.transport.is_closing():
             protocol.transport.write(frames)
 
     @property
@@ -45,7 +46,7 @@ class RawSocket:
     def close(self, code: int, reason: str, seconds: float) -> None:
         """Behind what was written; the peer has so long to take it all and answer."""
         protocol = self._protocol
-        if protocol.close_sent or protocol.disconnected:
+        if protocol.close_sent or protocol.transport.is_closing():
             return
         protocol.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         with contextlib.suppress(InvalidState):

@@ -12,7 +12,7 @@ from api.ws.hub import Hub
 from api.ws.items import TICKS, BarItem, Snapshot
 from api.ws.requests import Refusal, Request
 from api.ws.symbols import KnownSymbols
-from core.errors import StoreUnavailable, TickstreamError
+from core.errors import StoreUnavailable
 from core.intervals import INTERVALS
 
 OPEN_SECONDS = 3.0
@@ -68,8 +68,8 @@ class Subscribing:
         self._check_since(request)
         try:
             unknown = await self._symbols.unknown(new)
-        except TickstreamError as error:
-            raise Refusal("unavailable", str(error), retry_after=getattr(error, "retry_after", 1.0)) from None
+        except StoreUnavailable as error:
+            raise Refusal("unavailable", str(error), store=error.store, retry_after=error.retry_after) from None
         if unknown:
             text = f"unknown: {', '.join(unknown[:5])}; GET /api/v1/symbols lists the known ones"
             raise Refusal("unknown_symbol", text, "symbols", symbols=unknown)

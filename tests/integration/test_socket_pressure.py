@@ -262,3 +262,27 @@ def test_shutdown_says_goodbye_and_sends_what_waits(own: Settings, store: RedisS
         while writer.minute < 2:
             time.sleep(0.01)
         run(follow(url, lambda: server.__exit__(None, None, None), writer))
+
+
+def test_clients_that_leave_in_any_way_cost_the_others_nothing(own: Settings, store: RedisStore) -> None:
+    async def follow(url: str, writer: Writer) -> None:
+        async with SocketClient(url) as stays:
+            await stays.subscribe("AAPL")
+            for number in range(60):
+                leaves = await SocketClient(url).__aenter__()
+                await leaves.subscribe("AAPL")
+                if number % 2:
+                    assert leaves._socket is not None
+                    await leaves._socket.close()
+                await leaves.__aexit__()
+            await stays.until(lambda: len(stays.finals) > 5)
+            deadline = time.monotonic() + 10
+            while (found := await stats(url))["connections"] > 1:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+            assert (found["subscriptions"], found["connections_total"]) == (1, 61)
+            assert found["redis_connections"] == 1 and stays.gaps == []
+
+    store.write_bars(make_bars(final(0)))
+    with socket_server(own) as url, Writer(store) as writer:
+        run(follow(url, writer))
