@@ -128,6 +128,15 @@ class RedisStore:
     def write_bars(self, bars: pa.Table, indicators: pa.Table | None = None) -> None:
         self.write_live(live_rows(bars, indicators))
 
+    def write_again(self, bars: pa.Table, indicators: pa.Table) -> None:
+        """Bars of which some are amended and others have new indicators: takes a bar of equal revision too.
+
+        The newest bar of a key comes first: where nothing is held any more, an older one must not pass for it.
+        """
+        rows = sorted(live_rows(bars, indicators), key=lambda row: -row.start)
+        for at in range(0, len(rows), ROWS_PER_CALL):
+            self._call(rows[at : at + ROWS_PER_CALL], again=True)
+
     def write_live(self, rows: Sequence[LiveRow]) -> int:
         """Write rows in one round trip per 200; how many were news and so were published.
 
@@ -146,13 +155,13 @@ class RedisStore:
     def close(self) -> None:
         self._client.close()
 
-    def _call(self, rows: Sequence[LiveRow]) -> int:
+    def _call(self, rows: Sequence[LiveRow], again: bool = False) -> int:
         try:
             packed = _encoder.encode([_packed(row) for row in rows])
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{NAME}: not the JSON of a bar: {error}") from None
         with translated():
-            return int(self._script(args=[packed, int(time.time()), self._ttl, TAIL_BARS]))
+            return int(self._script(args=[packed, int(time.time()), self._ttl, TAIL_BARS, int(again)]))
 
 
 def _held_row(payload: bytes) -> LiveRow:

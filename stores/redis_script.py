@@ -14,8 +14,11 @@ local tail_bars = tonumber(ARGV[4])
 local renew_after = ttl / 10
 local accepted, renewed = 0, false
 
+local again = ARGV[5] == '1'
+
+-- Written again, a bar takes the place of the very same one: its indicators may have changed.
 local function newer(rev, offset, held_rev, held_offset)
-  return rev > held_rev or (rev == held_rev and offset > held_offset)
+  return rev > held_rev or (rev == held_rev and (offset > held_offset or (again and offset == held_offset)))
 end
 
 local function newer_than_bar(start, rev, offset, held)
@@ -87,7 +90,7 @@ for i = 1, #rows do
     if latest and (renew or start ~= held[1]) then redis.call('EXPIRE', latest, ttl) end
   elseif start ~= held[1] and newer_than_tail(tail, start, rev, offset) then
     -- An amended bar that is older than the tail is still told to those who listen.
-    take = keep_in_tail(tail, start, payload) or tonumber(rev) > 1
+    take = keep_in_tail(tail, start, payload) or string.find(payload, '"state":"amended"', 1, true) ~= nil
   end
   if take then
     accepted = accepted + 1

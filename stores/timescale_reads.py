@@ -22,6 +22,21 @@ _TICKS = _EPOCH_US.format("event_time", "event_us") + (
     ", symbol, seq, price, size, trade_id, source, venue, conditions, kind, reported_us, received_us,"
     " kafka_partition, kafka_offset"
 )
+_OF_BAR = 'WHERE symbol = %s AND "interval" = %s AND "start"'
+# Both tables along their keys: of each start the row that was the bar at that moment.
+_AS_OF = f"""
+    SELECT {_BARS} FROM (
+        SELECT DISTINCT ON ("start") * FROM (
+            SELECT * FROM bars {_OF_BAR} >= %s AND "start" < %s AND known_at <= %s
+            UNION ALL SELECT * FROM bar_revisions {_OF_BAR} >= %s AND "start" < %s AND known_at <= %s) AS every
+        ORDER BY "start" {{0}}, known_at DESC LIMIT %s) AS known
+    ORDER BY known."start" {{0}}
+"""
+_REVISIONS = f"""
+    SELECT {_BARS}, {_EPOCH_US.format("known_at", "known_at")}
+    FROM (SELECT * FROM bars {_OF_BAR} = %s UNION ALL SELECT * FROM bar_revisions {_OF_BAR} = %s) AS every
+    ORDER BY every.known_at
+"""
 _INDICATORS = _EPOCH_US.format("start", "start") + ', rev, specs, "values"::text, ready, stable, processed_us'
 _SYMBOLS = ", ".join(
     ("symbol", _EPOCH_US.format("first_seen", "first_seen"), _EPOCH_US.format("last_seen", "last_seen"))
@@ -106,15 +121,34 @@ class TimescaleReader:
         )
 
     async def bars(
-        self, symbol: str, interval: str, start_us: int, end_us: int, limit: int, newest_first: bool = False
+        self,
+        symbol: str,
+        interval: str,
+        start_us: int,
+        end_us: int,
+        limit: int,
+        newest_first: bool = False,
+        *,
+        as_of_us: int | None = None,
     ) -> list[dict[str, Any]]:
-        """The first `limit` bars that start in the range, or the last ones, newest first; keys are BAR_COLUMNS."""
+        """The first `limit` bars that start in the range, or the last ones, newest first; keys are BAR_COLUMNS.
+
+        With `as_of_us` as they were known at that moment: of each bar the newest revision then, and none made later.
+        """
         way = "DESC" if newest_first else "ASC"
+        if as_of_us is not None:
+            asked = [symbol, interval, to_time(start_us), to_time(end_us), to_time(as_of_us)]
+            return await self._rows(_AS_OF.format(way), [*asked, *asked, limit])
         return await self._rows(
             f'SELECT {_BARS} FROM bars WHERE symbol = %s AND "interval" = %s AND "start" >= %s AND "start" < %s'
             f' ORDER BY bars."start" {way} LIMIT %s',
             [symbol, interval, to_time(start_us), to_time(end_us), limit],
         )
+
+    async def revisions(self, symbol: str, interval: str, start_us: int) -> list[dict[str, Any]]:
+        """Every revision of one bar, oldest first: BAR_COLUMNS and `known_at`, epoch microseconds."""
+        asked = [symbol, interval, to_time(start_us)]
+        return await self._rows(_REVISIONS, [*asked, *asked])
 
     async def indicators(
         self, symbol: str, interval: str, start_us: int, end_us: int, limit: int, newest_first: bool = False
