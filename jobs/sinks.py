@@ -77,7 +77,7 @@ class Sinks:
     def write_amended(self, amended: pa.Table, newest: pa.Table, indicators: pa.Table) -> None:
         """What the database has been given of amended series, to the other sinks.
 
-        `newest` are the last bars of these series; `indicators` those of bars from the first amended one on.
+        `newest` are the last bars of these series and `indicators` all, both from the first amended bar on.
         """
         shown = pa.concat_tables([newest, amended]).cast(BAR_SCHEMA)
         others = [sink for sink in self._bar_sinks if sink is not self._timescale]

@@ -148,9 +148,7 @@ def without_duplicates(ticks: DataFrame, among: DataFrame | None = None) -> Data
 def corrected(ticks: DataFrame) -> DataFrame:
     """Batch: the trades as corrections and cancels among `ticks` left them, each record once; both are then gone.
 
-    A correction gives the trade that it names (symbol, venue, trade id) its price and size, and its conditions where it
-    has any; the trade keeps its place in time and order. Of several the last counts, by receipt and then offset. A
-    cancelled trade vanishes, whatever else is said of it. Looks first whether there are any, a cheap pass.
+    `core.corrections.corrected` in Spark. Looks first whether there are any, a cheap pass.
     """
     amending = ticks.where(F.col("kind").isin(*AMENDING))
     trades = ticks.where(~F.col("kind").isin(*AMENDING))

@@ -64,9 +64,7 @@ _INDICATORS = f"""
 """
 _STATE = 'SELECT "start", rev, state FROM indicator_states WHERE symbol = %s AND "interval" = %s'
 _AMENDED = f"SELECT {quoted(BAR_SCHEMA.names)} FROM bars {_OF_SERIES} >= %s AND state = 'amended' AND known_at >= %s"
-_NEWEST = (
-    f'SELECT {quoted(BAR_SCHEMA.names)} FROM bars WHERE symbol = %s AND "interval" = %s ORDER BY "start" DESC LIMIT %s'
-)
+_NEWEST = f'SELECT {quoted(BAR_SCHEMA.names)} FROM bars {_OF_SERIES} >= %s ORDER BY "start" DESC LIMIT %s'
 _NOTE = """
     INSERT INTO amended_series AS s (symbol, "interval", number, from_start, since, restated, settled)
     VALUES (%s, %s, nextval('amendment_numbers'), %s, now(), %s, false)
@@ -178,13 +176,13 @@ def settle(connection: psycopg.Connection, done: Series) -> None:
 
 
 def published(connection: psycopg.Connection, of: Series, newest: int) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """The amended bars, the `newest` bars of the series, and the indicators from the first amended bar on.
+    """Of what starts no earlier than the first amended bar: the amended bars, the `newest` bars, and the indicators.
 
     The newest indicators carry the state where that changed.
     """
     asked = [of.symbol, of.interval]
     amended = dicts(connection, _AMENDED, [*asked, to_time(of.from_us), of.since])
-    latest = dicts(connection, _NEWEST, [*asked, newest])
+    latest = dicts(connection, _NEWEST, [*asked, to_time(of.from_us), newest])
     named: Row = {"symbol": of.symbol, "interval": of.interval, "state": None}
     rows = [named | row for row in indicators_from(connection, of.symbol, of.interval, of.from_us)]
     held = state_of(connection, of.symbol, of.interval)

@@ -25,8 +25,8 @@ _WANTED = "(%(symbols)s::text[] IS NULL OR {0}.symbol = ANY(%(symbols)s))"
 
 # Bars of a batch of the final query are there together, so all that end no later than the newest of them are closed.
 _HORIZON = f"""
-    SELECT {_EPOCH_US.format('max(newest."end")')} FROM symbols AS s, LATERAL (
-        SELECT "end" FROM bars WHERE symbol = s.symbol AND "interval" = %s AND reason IS DISTINCT FROM 'provider'
+    SELECT {_EPOCH_US.format('max(newest."end")')} FROM symbols AS s, unnest(%(names)s::text[]) AS n (name), LATERAL (
+        SELECT "end" FROM bars WHERE symbol = s.symbol AND "interval" = n.name AND reason IS DISTINCT FROM 'provider'
         ORDER BY "start" DESC LIMIT 1) AS newest
 """
 # A minute that a writer holds is left for the next run: its ticks cannot be seen yet.
@@ -143,7 +143,6 @@ class Reconciling:
     def __init__(self, dsn: str, intervals: Sequence[Interval], ruleset: Ruleset) -> None:
         self._args = connect_args(dsn)
         self._ruleset = ruleset
-        self._smallest = min(intervals, key=lambda each: each.us)
         self._named = {
             "names": [each.name for each in intervals],
             "lengths": [timedelta(microseconds=each.us) for each in intervals],
@@ -169,7 +168,7 @@ class Reconciling:
 
     def horizon_us(self) -> int | None:
         """Bars that end no later are closed and stored; None before the first one."""
-        found: int | None = self._rows(_HORIZON, [self._smallest.name])[0][0]
+        found: int | None = self._rows(_HORIZON, self._named)[0][0]
         return found
 
     def collect(self, reach: timedelta) -> int:
