@@ -134,9 +134,10 @@ def without_duplicates(ticks: DataFrame, among: DataFrame | None = None) -> Data
     """
     hashes = (ticks if among is None else among).select(_identity_hash().alias("identity_hash"))
     recurring = hashes.groupBy("identity_hash").count().where("count > 1").select("identity_hash")
-    recurring = F.broadcast(recurring.localCheckpoint())
+    recurring = recurring.localCheckpoint()
     if recurring.isEmpty():
         return ticks
+    recurring = F.broadcast(recurring)
     hashed = ticks.withColumn("identity_hash", _identity_hash())
     unique = hashed.join(recurring, "identity_hash", "left_anti")
     suspects = hashed.join(recurring, "identity_hash", "left_semi")
