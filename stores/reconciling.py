@@ -1,7 +1,7 @@
 """Which bars may differ from the tick log, as the database knows it; `stores/amending.py` has the writes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self
@@ -152,11 +152,15 @@ class Reconciling:
     def __enter__(self) -> Self:
         with translated():
             self.connection = psycopg.connect(**self._args, autocommit=True)
-            # Before the first ANALYZE the planner would rather read whole tables.
+            # Before the first ANALYZE the planner would rather read whole tables; and queries this short gain no code.
             self.connection.execute("SET enable_seqscan = off")
+            self.connection.execute("SET jit = off")
         return self
 
     def __exit__(self, *_: object) -> None:
+        # The server notices a closed connection only after a while, and the next run would find the lock taken.
+        with suppress(psycopg.Error):
+            self.connection.execute("SELECT pg_advisory_unlock_all()")
         self.connection.close()
 
     def lock(self, wait: bool) -> bool:

@@ -22,6 +22,15 @@ _TICKS = _EPOCH_US.format("event_time", "event_us") + (
     ", symbol, seq, price, size, trade_id, source, venue, conditions, kind, reported_us, received_us,"
     " kafka_partition, kafka_offset"
 )
+_RECONCILED = f"""
+    SELECT day, checked, matched, amended, matched::float8 / nullif(checked, 0) AS match_ratio,
+           {_EPOCH_US.format("at", "at")}
+    FROM reconciled WHERE symbol = %s AND day BETWEEN %s AND %s ORDER BY day
+"""
+_LATE_TICKS = f"""
+    SELECT {_EPOCH_US.format("at", "at")}, ticks, p50_us, p90_us, p99_us, max_us FROM late_ticks_seen
+    ORDER BY late_ticks_seen.at DESC LIMIT %s
+"""
 _OF_BAR = 'WHERE symbol = %s AND "interval" = %s AND "start"'
 # Both tables along their keys: of each start the row that was the bar at that moment.
 _AS_OF = f"""
@@ -168,6 +177,19 @@ class TimescaleReader:
         for row in rows:
             row["values"] = values_of(row["values"])
         return rows
+
+    async def reconciled(self, symbol: str, first_us: int, end_us: int) -> list[dict[str, Any]]:
+        """`day` (a date), `checked`, `matched`, `amended`, `match_ratio` and `at` (epoch microseconds) by UTC day.
+
+        Of a symbol's closed bars, over all intervals: those held against the tick log, those that were right as they
+        were first made, and those that were not; the ratio of the first two, None where nothing was checked.
+        """
+        asked = [symbol, to_time(first_us).date(), to_time(end_us - 1).date()]
+        return await self._rows(_RECONCILED, asked)
+
+    async def late_ticks(self, limit: int) -> list[dict[str, Any]]:
+        """Newest runs that found late ticks: `at`, `ticks`, `p50_us`, `p90_us`, `p99_us`, `max_us`, microseconds."""
+        return await self._rows(_LATE_TICKS, [limit])
 
     async def freshness(self) -> dict[str, Any]:
         """`last_tick_event_us`, `last_tick_received_us`, `last_bar_end_us` (None before the first), and the

@@ -1,6 +1,7 @@
 """What reconciling amends and why, what it leaves alone, and what becomes of it when it is stopped halfway."""
 
 import random
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -15,12 +16,14 @@ from core.corrections import corrected
 from core.errors import StoreUnavailable
 from core.records import Tick
 from jobs import reconciler as reconciler_module
+from jobs.reconcile import main as command
 from jobs.sinks import Sinks
 from stores import amending
 from tests.batches import make_bar
 from tests.factories import MONDAY_US, tick
 from tests.oracles import oracle_bars
 from tests.reconciling import System, values
+from tests.supervised import environment
 
 pytestmark = pytest.mark.spark
 
@@ -309,11 +312,18 @@ def test_bars_that_the_log_lacks_ticks_of_wait(system: System, monkeypatch: pyte
     run = system.reconcile()
     assert run.amended == [] and run.behind == 0 and run.checked > 0
     assert system.rows("SELECT * FROM unchecked_bars") == []
-    ratio = system.rows("SELECT symbol, checked, matched, amended FROM reconciled ORDER BY symbol")
-    per_symbol = {name: sum(key[0] == name for key in system.bars()) for name in ("AAA", "BBB")}
-    assert ratio == [
-        {"symbol": name, "checked": count, "matched": count, "amended": 0} for name, count in per_symbol.items()
-    ]
+    late = beside(made[5], "late")
+    system.archive([late])
+    assert {each.key for each in system.reconcile().amended} == of_trades(late)
+    for name in ("AAA", "BBB"):
+        count, wrong = sum(key[0] == name for key in system.bars()), 3 * (late.symbol == name)
+        (day,) = system.read(lambda r, name=name: r.reconciled(name, MONDAY_US, MONDAY_US + 1))
+        told = [day[field] for field in ("checked", "matched", "amended", "match_ratio")]
+        assert told == [count, count - wrong, wrong, (count - wrong) / count]
+        assert str(day["day"]) == "2024-03-04" and day["at"] > MONDAY_US
+    (seen,) = system.read(lambda r: r.late_ticks(5))
+    lateness = late.received_us - late.event_us
+    assert seen | {"at": 0} == {"at": 0, "ticks": 1} | dict.fromkeys(("p50_us", "p90_us", "p99_us", "max_us"), lateness)
 
 
 def test_amounts_are_compared_to_the_last_digit(system: System) -> None:
@@ -330,6 +340,44 @@ def test_amounts_are_compared_to_the_last_digit(system: System) -> None:
     assert system.reconciler().run_range(MONDAY_US, MONDAY_US + 30 * MINUTE_US, ["BBB"]).amended == []
     assert len(system.reconciler().run_range(MONDAY_US, MONDAY_US + 30 * MINUTE_US).amended) == len(wrong)
     assert system.reconciler().run_range(MONDAY_US, MONDAY_US + 30 * MINUTE_US).amended == []
+
+
+def test_a_thread_beside_the_queries_amends_by_itself(system: System) -> None:
+    made = run_of(system)
+    system.settings = system.settings.model_copy(update={"reconcile_seconds": 0.1})
+    running = system.reconciler()
+    running.start()
+    try:
+        system.archive([beside(made[4], "late")])
+        deadline = time.monotonic() + 30
+        while not system.rows("SELECT FROM amended_series WHERE settled"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        running.stop()
+    system.assert_stores_hold(expected(system))
+
+
+def test_the_command_says_what_it_amends(
+    system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    for name, value in (environment(system.settings) | {"TICKSTREAM_INDICATORS": SHORT}).items():
+        monkeypatch.setenv(name, value)
+    made = run_of(system)
+    late = beside(made[0], "late", price="500")
+    system.archive([late])
+    asked = ["--from", "2024-03-04T11:30", "--to", "2024-03-04T13:30:00+01:00", "--symbols", late.symbol]
+    before = system.bars()
+    assert command([*asked, "--dry-run"]) == 0
+    told = capsys.readouterr().out.splitlines()[-4:]
+    assert told[-1].endswith("bars checked, 3 would be amended") and system.bars() == before
+    assert command(asked) == 0
+    again = capsys.readouterr().out.splitlines()[-4:]
+    assert again[:-1] == told[:-1] and again[-1].endswith("3 amended")
+    assert all(" late: rev 1: O " in line and "-> rev 2: O" in line and " H 500" in line for line in told[:-1])
+    system.assert_stores_hold(expected(system))
+    assert command(["--from", "2024-03-05", "--to", "2024-03-04"]) == 1
+    assert capsys.readouterr().err == "reconcile: --from is not before --to\n"
 
 
 def test_one_run_at_a_time(system: System) -> None:
