@@ -299,6 +299,33 @@ def test_the_final_query_goes_on_from_the_amended_series(system: System, elsewhe
     assert len(system.bars()) > 100
 
 
+def test_indicators_are_computed_again_from_snapshots_that_know_every_amendment(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = run_of(system)
+    first = system.rows('SELECT symbol, "interval", "start" FROM indicator_snapshots')
+    assert len(first) == 6
+    system.archive([beside(made[3], "early", price="130")])
+    system.reconcile()  # what the snapshots were made of is not so any more; new ones take their place
+    more = trades(9, 20, 100, first=30)
+    later = more[60]
+    system.archive(more)
+    system.final(system.fold(since_us=MONDAY_US + 30 * MINUTE_US, until_us=MONDAY_US + 50 * MINUTE_US))
+    system.archive([beside(later, "late", price="140")])
+    read, bars_before = [], amending.bars_before
+
+    def counted(*asked: Any) -> Any:
+        found = bars_before(*asked)
+        read.append(found.num_rows)
+        return found
+
+    monkeypatch.setattr(amending, "bars_before", counted)
+    assert {key[0] for key in reasons(system.reconcile())} == {later.symbol}
+    found = {key: bar for key, bar in expected(system).items() if key in system.bars()}
+    system.assert_stores_hold(found)
+    assert len(read) == 3 and max(read) < 20, "it began with a snapshot, not with the first bar"
+
+
 def test_bars_that_the_log_lacks_ticks_of_wait(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciler_module, "COUNT_EVERY", timedelta(0))
     made = trades(3, 15, 60)
