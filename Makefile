@@ -34,10 +34,12 @@ test: $(VENV)/dev.stamp ## run the tests on servers of their own  [ARGS="-k name
 	@$(RUN) -m local jars >/dev/null
 	@$(RUN) $(if $(ARGS),-m pytest $(ARGS),-m tests.run)
 
-check: $(VENV)/dev.stamp ## lint, format and types; changes nothing
+check: $(VENV)/dev.stamp ## lint, format, types and the API's contract; changes nothing
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+	@$(RUN) -m api openapi check
+	@$(RUN) -m api openapi gate
 
 bench: $(VENV)/run.stamp ## measure latency, throughput, recovery, indicators and feed into RESULTS=data/benchmarks  [ARGS="--help"]
 	@$(RUN) -m local jars >/dev/null

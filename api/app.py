@@ -4,15 +4,35 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from starlette_compress import CompressMiddleware
 
-from api import errors
+from api import contract, errors
+from api.caching import MIN_ENCODED_BYTES
+from api.kafka import KafkaOffsets
 from api.params import Services
-from api.routes import bars, health, indicators, latest, prices, symbols, ticks
+from api.routes import (
+    aliases,
+    analytics,
+    bars,
+    health,
+    indicators,
+    latest,
+    market,
+    metrics,
+    prices,
+    symbols,
+    ticks,
+    udf,
+)
+from api.security import Security
+from api.ws.route import Sockets
 from conf.settings import Settings
 from core.clock import Clock, SystemClock
+from stores.market_reads import MarketReader
 from stores.polling import PollingJobs
 from stores.prices import Prices
 from stores.redis import RedisReader
+from stores.redis_board import RedisBoard
 from stores.timescale_reads import TimescaleReader
 
 VERSION = "0.1.0"
@@ -29,20 +49,35 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
 
     Raises ConfigError for a DSN or URL that cannot be parsed. Connections are opened and closed by the lifespan.
     """
+    clock = clock or SystemClock()
+    security = Security(settings, clock)
     dsn, redis_url = settings.postgres_dsn.get_secret_value(), settings.redis_url.get_secret_value()
     services = Services(
         settings=settings,
-        clock=clock or SystemClock(),
+        clock=clock,
         history=TimescaleReader(dsn),
         live=RedisReader(redis_url),
         polling=PollingJobs(dsn),
         prices=Prices(redis_url),
+        market=MarketReader(dsn),
+        board=RedisBoard(redis_url),
+        kafka=KafkaOffsets(settings),
     )
+    sockets = Sockets(settings, services.live, services.history)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for store in (services.live, services.prices, services.history, services.polling):
+            for store in (
+                services.live,
+                services.prices,
+                services.history,
+                services.polling,
+                services.market,
+                services.board,
+                security,
+                sockets,
+            ):
                 stack.push_async_callback(store.close)
                 await store.open()
             yield
@@ -50,6 +85,23 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     app = FastAPI(title="tickstream", version=VERSION, description=ABOUT, lifespan=lifespan)
     app.state.services = services
     errors.install(app)
-    for resource in (health, symbols, latest, ticks, bars, indicators, prices):
+    app.add_middleware(CompressMiddleware, minimum_size=MIN_ENCODED_BYTES, brotli=False)
+    for resource in (
+        health,
+        symbols,
+        latest,
+        ticks,
+        bars,
+        indicators,
+        prices,
+        market,
+        analytics,
+        metrics,
+        udf,
+        aliases,
+    ):
         app.include_router(resource.router)
+    sockets.install(app)
+    contract.install(app)
+    security.install(app)  # the last: its layers go around all others
     return app

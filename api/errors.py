@@ -62,6 +62,28 @@ class NotPolled(TickstreamError):
     """No price of the symbol is held; the message says what to do."""
 
 
+class InvalidParameter(TickstreamError):
+    """A parameter that only the handler can judge."""
+
+    def __init__(self, parameter: str, message: str, given: str) -> None:
+        super().__init__(f"{parameter}: {message}")
+        self.broken = {"parameter": parameter, "in": "query", "message": message, "given": _sendable(given[:MAX_ECHO])}
+
+
+class NotAcceptable(TickstreamError):
+    """None of the media types of `Accept` can be had."""
+
+    def __init__(self, accept: str, known: Sequence[str]) -> None:
+        super().__init__(f"Accept: none of {_sendable(accept[:MAX_ECHO])} can be had; there are {', '.join(known)}")
+        self.broken = {
+            "parameter": "Accept",
+            "in": "header",
+            "message": "no media type that can be had",
+            "limits": {"expected": list(known)},
+            "given": _sendable(accept[:MAX_ECHO]),
+        }
+
+
 class UnknownJob(TickstreamError):
     """There is no polling job of this id."""
 
@@ -95,6 +117,10 @@ async def _ours(request: Request, error: Exception) -> Problem:
         return Problem(request, 404, "no-price", str(error))
     if isinstance(error, UnknownJob):
         return Problem(request, 404, "unknown-job", str(error))
+    if isinstance(error, InvalidParameter):
+        return Problem(request, 422, "invalid-parameter", str(error), errors=[error.broken])
+    if isinstance(error, NotAcceptable):
+        return Problem(request, 406, "not-acceptable", str(error), {"Vary": "Accept"}, errors=[error.broken])
     if isinstance(error, ConfigError):  # the database is not migrated yet, say: somebody may be about to do it
         return unavailable(request, error, MIGRATION_RETRY_SECONDS)
     if isinstance(error, InputError):

@@ -4,16 +4,20 @@ A bar here is a dict with `core.records.BAR_COLUMNS` as keys, `start` and `end` 
 half-open over `start`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from core.hours import Spans
 from core.intervals import Interval
 from core.records import BAR_COLUMNS
 
 Row = Mapping[str, Any]
 Fill = Literal["none", "null", "prev"]
+Hours = Callable[[int, int], Spans]
+"""The stretches of a range `[start, end)` in which trading is open."""
+T = TypeVar("T")
 ZERO = Decimal(0)
 
 
@@ -26,7 +30,7 @@ class Window:
     limit: int
     newest: bool
 
-    def cut(self, rows: list[Row]) -> list[Row]:
+    def cut(self, rows: list[T]) -> list[T]:
         """At most `limit` of ascending rows, from the wanted side."""
         return rows[-self.limit :] if self.newest else rows[: self.limit]
 
@@ -46,21 +50,28 @@ def join(stored: Iterable[Row], tail: Iterable[Row], start: int, end: int) -> li
 
 
 def fill(
-    bars: list[Row], prior: Row | None, window: Window, interval: Interval, mode: Fill, until: int = 0
+    bars: list[Row],
+    prior: Row | None,
+    window: Window,
+    interval: Interval,
+    mode: Fill,
+    until: int = 0,
+    hours: Hours | None = None,
 ) -> list[Row]:
     """`bars` (ascending, inside the window) with a synthetic row where there is none, cut to the window's limit.
 
     Nothing is made up before the first bar of the symbol: `prior`, a bar before the window, says that it has begun.
-    Nothing is made up after the last bar either, but for slots that start before `until`.
-    The cost is bounded by the limit, however wide the window is.
+    Nothing is made up after the last bar either, but for slots that start before `until`, and nothing outside of
+    `hours`. The cost is bounded by the limit, and by the sessions that lie in the window.
     """
     if mode == "none" or not (bars or prior):
         return window.cut(bars)
-    first, stop = _slots(bars, prior, window, interval, until)
     by_start = {bar["start"]: bar for bar in bars}
+    starts = _starts(bars, prior, window, interval, until, hours)
+    first = starts[0] if starts else 0
     close = last_close(bar for bar in (*bars[::-1], prior) if bar is not None and bar["start"] < first)
     filled: list[Row] = []
-    for start in range(first, stop, interval.us):
+    for start in starts:
         row = by_start.get(start) or _synthetic(start, interval, close if mode == "prev" else None)
         close = close if row["close"] is None else row["close"]
         filled.append(row)
@@ -76,13 +87,28 @@ def _rank(row: Row) -> tuple[int, bool]:
     return row["rev"], row["state"] != "forming"
 
 
-def _slots(bars: list[Row], prior: Row | None, window: Window, interval: Interval, until: int) -> tuple[int, int]:
-    """The first start to answer, and the first one no longer."""
+def _starts(
+    bars: list[Row], prior: Row | None, window: Window, interval: Interval, until: int, hours: Hours | None
+) -> list[int]:
+    """The starts to answer, ascending and within the limit: of the bars, and of the slots that are to be filled."""
     first = bars[0]["start"] if prior is None else _ceil(window.start, interval)
     stop = max(bars[-1]["end"] if bars else 0, _ceil(min(window.end, until), interval))
-    if window.newest:
-        return max(first, stop - window.limit * interval.us), stop
-    return first, min(stop, first + window.limit * interval.us)
+    if hours is None:
+        if window.newest:
+            return list(range(max(first, stop - window.limit * interval.us), stop, interval.us))
+        return list(range(first, min(stop, first + window.limit * interval.us), interval.us))
+    slots = _slots_within(hours(first, stop), interval, window)
+    return window.cut(sorted({*slots, *(bar["start"] for bar in bars)}))
+
+
+def _slots_within(spans: Spans, interval: Interval, window: Window) -> list[int]:
+    """The slots that start in the spans, as many as are wanted from the wanted side."""
+    slots: list[int] = []
+    for low, high in spans[::-1] if window.newest else spans:
+        slots += range(_ceil(low, interval), high, interval.us)
+        if len(slots) >= window.limit:
+            break
+    return slots
 
 
 def _ceil(us: int, interval: Interval) -> int:

@@ -26,6 +26,12 @@ class Problem(BaseModel):
     instance: str
 
 
+NextCursor = Annotated[
+    str | None, Field(description="`cursor` of the page that comes next in the order asked for; null where it ends")
+]
+PreviousCursor = Annotated[str | None, Field(description="`cursor` of the page before this one; null where none is")]
+
+
 class BarModel(Answer):
     """One bar of `[start, end)`. Prices are null where no trade was allowed to touch them, or in a `fill=null` row."""
 
@@ -64,10 +70,13 @@ class BarsAnswer(Answer):
     start: Time | None
     end: Time | None
     order: Literal["asc", "desc"]
+    session: Literal["all", "pre", "rth", "post"]
     fill: Literal["none", "null", "prev"]
     numeric: Literal["text", "float"]
     tail: Literal["ok", "unavailable"] = Field(description="`unavailable`: bars still forming could not be read")
-    truncated: bool = Field(description="the range holds more than `limit` bars")
+    truncated: bool = Field(description="there are more than `limit` bars from here on")
+    next: NextCursor
+    previous: PreviousCursor
     bars: list[BarModel]
 
 
@@ -103,7 +112,9 @@ class IndicatorsAnswer(Answer):
     order: Literal["asc", "desc"]
     indicators: list[str] = Field(description="with all parameters")
     tail: Literal["ok", "unavailable"] = Field(description="`unavailable`: bars still forming could not be read")
-    truncated: bool = Field(description="the range holds more than `limit` bars")
+    truncated: bool = Field(description="there are more than `limit` bars from here on")
+    next: NextCursor
+    previous: PreviousCursor
     rows: list[IndicatorRow]
 
 
@@ -132,8 +143,11 @@ class TicksAnswer(Answer):
     start: Time | None
     end: Time | None
     order: Literal["asc", "desc"]
+    session: Literal["all", "pre", "rth", "post"]
     numeric: Literal["text", "float"]
-    truncated: bool = Field(description="the range holds more than `limit` ticks")
+    truncated: bool = Field(description="there are more than `limit` ticks from here on")
+    next: NextCursor
+    previous: PreviousCursor
     ticks: list[TickModel]
 
 
@@ -266,4 +280,27 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (422, "A parameter is wrong; `errors` names it and the limit that it broke"),
         (503, "A store does not answer; try again after `Retry-After` seconds"),
     )
+}
+
+_LINKS = {
+    "Link": {"description": "the pages `next` and `prev`, RFC 8288", "schema": {"type": "string"}},
+    "X-Truncated": {"description": "there is more than `limit` from here on", "schema": {"type": "string"}},
+    "X-Tail": {"description": "`unavailable`: bars still forming could not be read", "schema": {"type": "string"}},
+}
+_VALIDATOR = {"ETag": {"description": "of a closed range", "schema": {"type": "string"}}}
+TABLES: dict[int | str, dict[str, Any]] = PROBLEMS | {
+    200: {
+        "description": "By `Accept` or `format`: JSON, the rows as CSV, or as an Arrow stream",
+        "headers": _LINKS | _VALIDATOR,
+        "content": {
+            "text/csv": {"schema": {"type": "string"}},
+            "application/vnd.apache.arrow.stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    },
+    304: {"description": "The client has it: `If-None-Match` is the validator of the range", "headers": _VALIDATOR},
+    406: {
+        "model": Problem,
+        "description": "None of the media types of `Accept` can be had",
+        "content": {"application/problem+json": {}},
+    },
 }

@@ -3,9 +3,8 @@
 A handler's signature tells both. An unknown query parameter is refused: a typo must not read as a default.
 """
 
-from dataclasses import dataclass, fields
-from inspect import getdoc
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, Path, Query, Request
 from pydantic import (
@@ -18,26 +17,34 @@ from pydantic import (
     WithJsonSchema,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from api.merge import Fill, Row
+from api.caching import Bodies
+from api.cursor import MAX_LENGTH
+from api.kafka import KafkaOffsets
+from api.merge import Fill
 from api.render import Numeric
-from api.times import EXAMPLE, MAX_TIME_US, parse_time
+from api.times import EXAMPLE, MAX_TIME_US, format_time, parse_time
 from conf.settings import Settings
 from core.clock import Clock
-from core.errors import InputError
-from core.indicators import INDICATORS, Indicator, for_interval, parse_all
-from core.indicators.base import number_text
 from core.intervals import INTERVALS, Interval
 from core.validate import SYMBOL_PATTERN
+from stores.market_reads import MarketReader
 from stores.polling import PollingJobs
 from stores.prices import Prices
 from stores.redis import RedisReader
+from stores.redis_board import RedisBoard
 from stores.timescale_reads import TimescaleReader
 
+T = TypeVar("T")
 DEFAULT_LIMIT = 500
 MAX_LIMIT = 10_000
 
 Order = Literal["asc", "desc"]
+FormatName = Literal["json", "csv", "arrow"]
+SessionName = Literal["all", "pre", "rth", "post"]
+# What may change from page to page: it says how much of the rows is shown and how, not which rows there are.
+_PRESENTATION = frozenset({"limit", "cursor", "numeric", "format"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,37 +57,47 @@ class Services:
     live: RedisReader
     polling: PollingJobs
     prices: Prices
+    market: MarketReader
+    board: RedisBoard
+    kafka: KafkaOffsets
+    bodies: Bodies = field(default_factory=Bodies)
 
 
+# All of these are coroutines: a plain function would be a thread's work for each request.
 def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
 
-def _history(request: Request) -> TimescaleReader:
+async def _history(request: Request) -> TimescaleReader:
     return _services(request).history
 
 
-def _live(request: Request) -> RedisReader:
+async def _live(request: Request) -> RedisReader:
     return _services(request).live
 
 
-def _polling(request: Request) -> PollingJobs:
+async def _polling(request: Request) -> PollingJobs:
     return _services(request).polling
 
 
-def _prices(request: Request) -> Prices:
+async def _prices(request: Request) -> Prices:
     return _services(request).prices
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     return _services(request).settings
 
 
-def _clock(request: Request) -> Clock:
+async def _clock(request: Request) -> Clock:
     return _services(request).clock
 
 
+async def _bodies(request: Request) -> Bodies:
+    return _services(request).bodies
+
+
+Cached = Annotated[Bodies, Depends(_bodies)]
 History = Annotated[TimescaleReader, Depends(_history)]
 Live = Annotated[RedisReader, Depends(_live)]
 Polling = Annotated[PollingJobs, Depends(_polling)]
@@ -95,7 +112,8 @@ def _parse(value: Any) -> Any:
 
 def _known_interval(name: str) -> str:
     if name not in INTERVALS:
-        raise ValueError(f"unknown interval; known: {', '.join(INTERVALS)}")
+        known = ", ".join(INTERVALS)
+        raise PydanticCustomError("unknown_interval", "unknown interval; known: {expected}", {"expected": known})
     return name
 
 
@@ -109,7 +127,11 @@ IntervalName = Annotated[
 ]
 Symbol = Annotated[
     str,
-    Path(pattern=SYMBOL_PATTERN, description="As in `/api/v1/symbols`; a slash may be plain or %2F", examples=["AAPL"]),
+    Path(
+        pattern=f"^{SYMBOL_PATTERN}$",
+        description="As in `/api/v1/symbols`; a slash may be plain or %2F",
+        examples=["AAPL"],
+    ),
 ]
 
 
@@ -135,13 +157,18 @@ class TimeRange(BaseModel):
     end: Time | None = Field(None, description="moment after the last, RFC 3339 or epoch milliseconds; missing: open")
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="how many rows at most")
     order: Order = Field("asc", description="`asc`: oldest first; `desc`: newest first")
+    cursor: str | None = Field(
+        None,
+        max_length=MAX_LENGTH,
+        description="`next` or `previous` of an answer, to go on with the same query from there",
+    )
 
     @field_validator("end")
     @classmethod
     def _not_before_start(cls, end: int | None, info: ValidationInfo) -> int | None:
         start = info.data.get("start")
         if start is not None and end is not None and end < start:
-            raise ValueError("end is before start")
+            raise PydanticCustomError("before_start", "end is before start", {"ge": format_time(start)})
         return end
 
     @property
@@ -154,21 +181,40 @@ class TimeRange(BaseModel):
 
     @property
     def newest(self) -> bool:
-        """Whether the limit keeps the newest rows."""
+        """Whether the limit keeps the newest rows of the first page."""
         return self.start is None or self.order == "desc"
 
-    def cut(self, rows: list[Row]) -> tuple[list[Row], bool]:
-        """Ascending rows within the limit, from the side it keeps, and whether there were more."""
-        kept = rows[-self.limit :] if self.newest else rows[: self.limit]
-        return kept, len(rows) > len(kept)
+    def identity(self) -> tuple[tuple[str, object], ...]:
+        """What a cursor is bound to: everything that decides which rows there are, and in which order."""
+        return tuple((name, value) for name, value in sorted(self) if name not in _PRESENTATION)
 
-    def ordered(self, rows: list[Row]) -> list[Row]:
+    def ordered(self, rows: list[T]) -> list[T]:
         """Ascending rows in the order asked for."""
         return rows[::-1] if self.order == "desc" else rows
 
 
-class RangeQuery(TimeRange, NumericQuery):
-    """A range, and how numbers are written."""
+class FormatQuery(BaseModel):
+    """What the answer is written as."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: FormatName | None = Field(None, description="overrides the header `Accept`, for browsers")
+
+
+class SessionQuery(BaseModel):
+    """Which part of the trading day."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    session: SessionName = Field(
+        "all",
+        description="`rth`: the hours of the exchange's session, early closes included; `pre`: before the open of the"
+        " same local day; `post`: after the close; by the calendar of the settings, of which `24/7` is all `rth`",
+    )
+
+
+class TicksQuery(TimeRange, SessionQuery, NumericQuery, FormatQuery):
+    """Which ticks, and how they are written."""
 
 
 class IntervalQuery(BaseModel):
@@ -187,77 +233,16 @@ class BarRange(TimeRange, IntervalQuery):
     """Bars whose start lies in a range."""
 
 
-class BarsQuery(BarRange, NumericQuery):
+class BarsQuery(BarRange, SessionQuery, NumericQuery, FormatQuery):
     """Which bars, and what to say where there is none."""
 
-    fill: Fill = Field("none", description="rows for slots without trades: none, `null` prices or the `prev`ious close")
-
-
-def _registered() -> str:
-    """Every registered indicator, as a list in Markdown."""
-    return "\n".join(f"- {_described(kind)}" for kind in INDICATORS.values())
-
-
-def _described(kind: type[Indicator]) -> str:
-    """Spec, the names of the parameters with their defaults, and the first paragraph on it."""
-    usual = kind()
-    parameters = ", ".join(f"{item.name}={number_text(getattr(usual, item.name))}" for item in fields(kind))
-    about = " ".join((getdoc(kind) or "").partition("\n\n")[0].split())
-    return f"`{usual.spec}`{f' ({parameters})' if parameters else ''}: {about}"
-
-
-class IndicatorChoice(IntervalQuery):
-    """Which indicators of which bars."""
-
-    type: str | None = Field(
-        None,
-        description="an indicator with its parameters, `macd:12,26,9`, or its name alone; several are separated by `;`;"
-        f" missing: the configured set. With their defaults there are\n\n{_registered()}",
-        examples=["rsi", "rsi:14", "sma:20;sma:50"],
+    fill: Fill = Field(
+        "none",
+        description="rows for slots without trades: none, `null` prices or the `prev`ious close; under the calendar of"
+        " an exchange within its sessions only",
     )
-    period: int | None = Field(None, description="the first parameter of a `type` without parameters")
-
-    @field_validator("type")
-    @classmethod
-    def _known_type(cls, text: str | None) -> str | None:
-        if text is not None and not _indicators(text):
-            raise ValueError("names no indicator")
-        return text
-
-    @field_validator("period")
-    @classmethod
-    def _fits_type(cls, period: int | None, info: ValidationInfo) -> int | None:
-        text = info.data.get("type")
-        if period is None or "type" not in info.data:
-            return period
-        if text is None or ":" in text or ";" in text:
-            raise ValueError("period goes with one type that has no parameters of its own, such as type=rsi")
-        _indicators(f"{text}:{period}")
-        return period
-
-    def indicators(self, configured: str) -> tuple[Indicator, ...]:
-        """Those asked for, else the configured ones of the interval. Raises InputError if there are none."""
-        if self.type is None:
-            chosen = for_interval(configured, self.interval)
-            if not chosen:
-                raise InputError(f"no indicator is configured for {self.interval} bars; name one, such as type=rsi")
-            return chosen
-        return parse_all(self.type if self.period is None else f"{self.type}:{self.period}")
-
-
-class IndicatorsQuery(BarRange, IndicatorChoice):
-    """A range of bars, and indicators."""
-
-
-def _indicators(text: str) -> tuple[Indicator, ...]:
-    try:
-        return parse_all(text)
-    except InputError as error:
-        raise ValueError(str(error)) from None
 
 
 NumericParams = Annotated[NumericQuery, Query()]
-TicksParams = Annotated[RangeQuery, Query()]
+TicksParams = Annotated[TicksQuery, Query()]
 BarsParams = Annotated[BarsQuery, Query()]
-IndicatorParams = Annotated[IndicatorChoice, Query()]
-IndicatorsParams = Annotated[IndicatorsQuery, Query()]

@@ -1,16 +1,21 @@
 """Reads that join the two stores: what Redis cannot say is left out and said so, the database is needed."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from api.errors import NoPrice, UnknownSymbol
 from api.merge import Row, Window, fill, join
-from api.params import BarRange, BarsQuery
+from api.paging import Page
+from api.params import BarRange, BarsQuery, SessionName, TicksQuery
 from api.render import time_text
 from api.times import MAX_TIME_US
 from core.clock import Clock
 from core.errors import StoreUnavailable
+from core.hours import Spans, spans, within
+from core.sessions import ALWAYS_OPEN
 from stores.redis import RedisReader
 from stores.timescale_reads import TimescaleReader
 
@@ -44,19 +49,25 @@ def asked_json(symbol: str, query: BarRange) -> dict[str, Any]:
 
 
 async def read_range(
-    symbol: str, query: BarRange, history: TimescaleReader, live: RedisReader, *, with_indicators: bool = False
+    symbol: str,
+    query: BarRange,
+    page: Page,
+    history: TimescaleReader,
+    live: RedisReader,
+    *,
+    with_indicators: bool = False,
 ) -> Joined:
-    """The bars of the range, more than the limit when there are more.
+    """The bars of the page, more than the limit when there are more.
 
     `with_indicators` gives the bars of the tail the key `indicators`.
     Raises StoreUnavailable when the database does not answer.
     """
-    limit = query.limit + 1
+    limit = page.limit + 1
     stored, tail = await asyncio.gather(
-        history.bars(symbol, query.interval, query.start_us, query.end_us, limit, newest_first=query.newest),
-        _tail(live, symbol, query.interval, with_indicators),
+        history.bars(symbol, query.interval, page.start, page.end, limit, newest_first=page.newest),
+        read_tail(live, symbol, query.interval, with_indicators),
     )
-    return Joined(join(stored, tail or (), query.start_us, query.end_us), tail, len(stored) >= limit)
+    return Joined(join(stored, tail or (), page.start, page.end), tail, len(stored) >= limit)
 
 
 async def read_before(
@@ -67,21 +78,113 @@ async def read_before(
     return join(stored, joined.live or (), 0, start_us)
 
 
-async def read_bars(
-    symbol: str, query: BarsQuery, history: TimescaleReader, live: RedisReader, clock: Clock
-) -> tuple[list[Row], Tail]:
-    """Ascending bars of the range, filled, one more than the limit when there are more, and how the tail fared.
+@dataclass(frozen=True, slots=True)
+class BarsReader:
+    """Reads the bars of one request; amounts of the database are text, those of the tail Decimal."""
+
+    symbol: str
+    query: BarsQuery
+    page: Page
+    calendar: str
+    history: TimescaleReader
+    live: RedisReader
+    clock: Clock
+
+    async def read(self) -> tuple[list[Row], Tail]:
+        """Ascending bars of the page, filled, one more than the limit when there are more, and how the tail fared.
+
+        Raises StoreUnavailable when the database does not answer.
+        """
+        page = self.page
+        stored, tail = await asyncio.gather(
+            self._stored(page.start, page.end, page.limit + 1, page.newest),
+            read_tail(self.live, self.symbol, self.query.interval),
+        )
+        kept = await self._of_session(tail or [])
+        joined = Joined(join(stored, kept, page.start, page.end), kept, len(stored) > page.limit)
+        rows = joined.bars if self.query.fill == "none" else await self._filled(joined)
+        return rows, "ok" if tail is not None else "unavailable"
+
+    async def read_closed(self) -> list[Row]:
+        """The same of a page that lies in the past as a whole and is not to be filled: the database has it all."""
+        rows = await self._stored(self.page.start, self.page.end, self.page.limit + 1, self.page.newest)
+        return list(reversed(rows)) if self.page.newest else list(rows)
+
+    async def _filled(self, joined: Joined) -> list[Row]:
+        page, prior = self.page, None
+        if page.bounded and not (page.newest and joined.database_has_more):
+            prior = await self._prior(joined)
+        if page.place is not None and page.place.side == "older":
+            until = page.place.us  # what comes next was shown, so all before it has begun
+        else:
+            until = 0 if self.query.end is None else self.clock.now_us()
+        window = Window(page.start, page.end, page.limit + 1, page.newest)
+        rows = partial(fill, joined.bars, prior, window, self.query.bar_interval, self.query.fill, until)
+        return rows() if self.calendar == ALWAYS_OPEN else await asyncio.to_thread(rows, self._open)
+
+    def _open(self, start_us: int, end_us: int) -> Spans:
+        """Where trading is open: nothing is made up where it need not have happened."""
+        return spans(self.calendar, "rth", start_us, end_us) if self.query.session in ("all", "rth") else []
+
+    async def _prior(self, joined: Joined) -> Row | None:
+        """The newest bar before the page that has a close, or else the newest one."""
+        stored = await self._stored(0, self.page.start, PRIOR_BARS, True)
+        earlier = join(stored, joined.live or (), 0, self.page.start)[::-1]
+        return next((bar for bar in earlier if bar["close"] is not None), earlier[0] if earlier else None)
+
+    async def _stored(self, start_us: int, end_us: int, limit: int, newest_first: bool) -> list[dict[str, Any]]:
+        extent = partial(self.history.bars_extent, self.symbol, self.query.interval)
+        allowed = await session_spans(self.calendar, self.query.session, start_us, end_us, extent)
+        return await self.history.bars(
+            self.symbol, self.query.interval, start_us, end_us, limit, newest_first, spans=allowed, as_text=True
+        )
+
+    async def _of_session(self, bars: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if self.query.session == "all" or not bars:
+            return bars
+        starts = [bar["start"] for bar in bars]
+        edges = min(starts), max(starts) + 1
+        allowed = await asyncio.to_thread(spans, self.calendar, self.query.session, *edges)
+        return [bar for bar in bars if within(bar["start"], allowed)]
+
+
+async def read_ticks(
+    symbol: str, query: TicksQuery, page: Page, calendar: str, history: TimescaleReader
+) -> list[dict[str, Any]]:
+    """Ascending ticks of the page, one more than the limit when there are more; amounts are text.
 
     Raises StoreUnavailable when the database does not answer.
     """
-    joined = await read_range(symbol, query, history, live)
-    prior = None
-    reaches_start = not (query.newest and joined.database_has_more)
-    if query.fill != "none" and query.start is not None and reaches_start:
-        prior = await _prior(symbol, query, history, joined)
-    until = 0 if query.end is None else clock.now_us()
-    window = Window(query.start_us, query.end_us, query.limit + 1, query.newest)
-    return fill(joined.bars, prior, window, query.bar_interval, query.fill, until), joined.tail
+    extent = partial(history.ticks_extent, symbol)
+    allowed = await session_spans(calendar, query.session, page.start, page.end, extent)
+    rows = await history.ticks(
+        symbol,
+        page.start,
+        page.end,
+        page.limit + 1,
+        page.newest,
+        beyond=page.beyond,
+        spans=allowed,
+        as_text=True,
+    )
+    return rows[::-1] if page.newest else rows
+
+
+async def session_spans(
+    calendar: str,
+    session: SessionName,
+    start_us: int,
+    end_us: int,
+    extent: Callable[[int, int], Awaitable[tuple[int, int] | None]],
+) -> Spans | None:
+    """Where the rows of a session can be, between the first and the last row of the range; None for everywhere.
+
+    Raises InputError for years that the calendar does not cover.
+    """
+    if session == "all" or (session == "rth" and calendar == ALWAYS_OPEN):
+        return None
+    found = await extent(start_us, end_us)
+    return [] if found is None else await asyncio.to_thread(spans, calendar, session, found[0], found[1] + 1)
 
 
 async def read_latest(
@@ -123,14 +226,19 @@ async def live_symbols(live: RedisReader) -> set[str] | None:
         return None
 
 
-async def _tail(live: RedisReader, symbol: str, interval: str, with_indicators: bool) -> list[dict[str, Any]] | None:
+async def read_tail(
+    live: RedisReader, symbol: str, interval: str, with_indicators: bool = False
+) -> list[dict[str, Any]] | None:
+    """The newest bars as Redis holds them; None when it does not answer."""
     try:
         return await live.tail(symbol, interval, with_indicators=with_indicators)
     except StoreUnavailable:
         return None
 
 
-async def _prior(symbol: str, query: BarsQuery, history: TimescaleReader, joined: Joined) -> Row | None:
-    """The newest bar before the range that has a close, or else the newest one."""
-    earlier = (await read_before(symbol, query.interval, query.start_us, PRIOR_BARS, history, joined))[::-1]
-    return next((bar for bar in earlier if bar["close"] is not None), earlier[0] if earlier else None)
+async def is_closed(symbol: str, interval: str, page: Page, history: TimescaleReader, clock: Clock) -> bool:
+    """Whether a page ends before the newest final bar does: nothing in it is forming, all of it can be amended."""
+    if page.end > clock.now_us():
+        return False
+    newest_end_us, _ = await history.bars_validator(symbol, interval, page.end, page.end)
+    return newest_end_us is not None and page.end <= newest_end_us

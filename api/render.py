@@ -9,16 +9,22 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
+import numpy as np
 import orjson
+import pyarrow as pa
 from starlette.responses import Response
 
 from api.times import format_time
+from core.records import BAR_COLUMNS
+from stores.schema import BAR_SCHEMA
 
 Numeric = Literal["text", "float"]
-SAID_ONCE = frozenset({"symbol", "interval"})  # around the rows, not in each
+# What is said around the rows, and how the stores tell ticks apart.
+SAID_ONCE = frozenset({"symbol", "interval", "identity"})
 TIMES = {"start": "start", "end": "end"} | {
     f"{moment}_us": f"{moment}_at" for moment in ("open", "close", "event", "reported", "received", "processed")
 }
+AMOUNTS = frozenset({"price", "size", "open", "high", "low", "close", "volume", "notional", "vwap"})
 ROWS_PER_TURN = 500
 FINAL_STATES = frozenset({"final", "amended"})
 
@@ -42,6 +48,11 @@ def decimal_text(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def amount_text(value: Decimal | str) -> str:
+    """An amount as the stores give it: Decimal, or the shortest exact text already."""
+    return value if type(value) is str else decimal_text(value)  # type: ignore[arg-type]
+
+
 def bar_json(row: Mapping[str, Any], numeric: Numeric) -> dict[str, Any]:
     """A bar as an API object, by the columns of `core.records.Bar`."""
     state = row["state"]
@@ -58,8 +69,8 @@ def row_json(row: Mapping[str, Any], numeric: Numeric) -> dict[str, Any]:
             continue
         if name in TIMES:
             answer[TIMES[name]] = None if value is None else format_time(value)
-        elif type(value) is Decimal:
-            answer[name] = number(value)
+        elif name in AMOUNTS:
+            answer[name] = None if value is None else number(value)
         else:
             answer[name] = value
     return answer
@@ -81,4 +92,69 @@ def time_text(us: int | None) -> str | None:
     return None if us is None else format_time(us)
 
 
-_NUMBERS: dict[Numeric, Callable[[Decimal], str | float]] = {"text": decimal_text, "float": float}
+_NUMBERS: dict[Numeric, Callable[[Decimal | str], str | float]] = {"text": amount_text, "float": float}
+
+
+def bar_fragments(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`bar_json` of each row with exact amounts, as the text of its JSON: column by column, at a fifth of the cost."""
+    states = [row["state"] for row in rows]
+    columns = [coded([row[name] for row in rows]) for name, coded in _BAR_CODES.items()]
+    columns.append(["true" if state in FINAL_STATES else "false" for state in states])
+    columns.append(["true" if state == "synthetic" else "false" for state in states])
+    return [_BAR_TEMPLATE % cells for cells in zip(*columns, strict=True)]
+
+
+def times_text(values: Sequence[int | None]) -> list[str | None]:
+    """Epoch microseconds as RFC 3339; None stays None."""
+    if None in values:
+        return [time_text(value) for value in values]
+    stamps = np.datetime_as_string(np.array(values, np.int64).view("datetime64[us]"))
+    return [f"{stamp}Z" for stamp in stamps.tolist()]
+
+
+async def json_with(
+    envelope: Mapping[str, Any],
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    render: Callable[[Mapping[str, Any], Numeric], dict[str, Any]],
+    numeric: Numeric,
+) -> bytes:
+    """An object of the envelope and, last, the rows under `name`."""
+    if render is not bar_json or numeric != "text":
+        return orjson.dumps({**envelope, name: await rows_json(render, rows, numeric)})
+    parts: list[str] = []
+    for at in range(0, len(rows), ROWS_PER_TURN):
+        parts += bar_fragments(rows[at : at + ROWS_PER_TURN])
+        await asyncio.sleep(0)
+    return orjson.dumps(envelope)[:-1] + f',"{name}":[{",".join(parts)}]}}'.encode()
+
+
+def _amounts(values: Sequence[Decimal | str | None]) -> list[str]:
+    return ["null" if value is None else f'"{amount_text(value)}"' for value in values]
+
+
+def _times(values: Sequence[int | None]) -> list[str]:
+    return ["null" if text is None else f'"{text}"' for text in times_text(values)]
+
+
+def _texts(values: Sequence[str | None]) -> list[str]:
+    plain = {value: f'"{value}"' for value in values if value is not None and value.isascii() and value.isalnum()}
+    return [plain.get(value) or orjson.dumps(value).decode() for value in values]  # type: ignore[arg-type]
+
+
+def _wholes(values: Sequence[int | None]) -> list[Any]:
+    return ["null" if value is None else value for value in values]
+
+
+def _code_of(name: str) -> Callable[[Sequence[Any]], list[Any]]:
+    """How a column of bars is written as JSON."""
+    if name in AMOUNTS:
+        return _amounts
+    if name in TIMES:
+        return _times
+    return _wholes if pa.types.is_integer(BAR_SCHEMA.field(name).type) else _texts
+
+
+_BAR_CODES = {name: _code_of(name) for name in BAR_COLUMNS if name not in SAID_ONCE}
+_BAR_NAMES = [*(TIMES.get(name, name) for name in _BAR_CODES), "is_final", "synthetic"]
+_BAR_TEMPLATE = "{" + ",".join(f'"{name}":%s' for name in _BAR_NAMES) + "}"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.merge import Row
-from api.params import IndicatorsQuery
+from api.paging import Page, page_of
+from api.params_indicators import IndicatorsQuery
 from api.points import Held, Point, computed_points
 from api.reading import Joined, Tail, ensure_known, read_before, read_range
 from conf.settings import Settings
@@ -37,6 +38,7 @@ class SeriesReader:
     settings: Settings
     history: TimescaleReader
     live: RedisReader
+    page: Page | None = None
 
     async def read(self) -> Series:
         """Values that were kept with the bars as they are, the others computed with warm-up.
@@ -45,16 +47,17 @@ class SeriesReader:
         not answer.
         """
         query = self.query
+        page = self.page or page_of("indicators", self.symbol, query)
         indicators = query.indicators(self.settings.indicators)
         kept = set(indicators) <= set(self.settings.indicators_of(query.interval))
         joined, stored = await asyncio.gather(
-            read_range(self.symbol, query, self.history, self.live, with_indicators=kept),
-            self._stored(query.start_us, query.end_us, query.limit + 1, query.newest) if kept else _nothing(),
+            read_range(self.symbol, query, page, self.history, self.live, with_indicators=kept),
+            self._stored(page.start, page.end, page.limit + 1, page.newest) if kept else _nothing(),
         )
-        bars, truncated = query.cut(joined.bars)
+        bars, truncated = page.cut(joined.bars)
         if not bars:
             await ensure_known(self.symbol, self.history, self.live)
-        elif kept and not stored and query.start is not None and bars[-1]["state"] == "forming":
+        elif kept and not stored and page.bounded and bars[-1]["state"] == "forming":
             # How stable a live value is must not depend on where the range begins.
             stored = await self._stored(0, bars[-1]["start"], 1, True)
         held = Held(indicators, stored, joined.live or ())

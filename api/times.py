@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from core.intervals import MINUTE_US, SECOND_US
+from core.intervals import DAY_US, MINUTE_US, SECOND_US
 from core.records import MIN_EVENT_US
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,13 +49,18 @@ def format_time(us: int) -> str:
     >>> format_time(1)
     '1970-01-01T00:00:00.000001Z'
     """
-    seconds, rest = divmod(us, SECOND_US)
-    return f"{_seconds_text(seconds)}.{rest:06d}Z"
+    days, rest = divmod(us, DAY_US)
+    minutes, rest = divmod(rest, MINUTE_US)
+    seconds, rest = divmod(rest, SECOND_US)
+    return f"{_day_text(days)}T{_CLOCK[minutes]}:{seconds:02d}.{rest:06d}Z"
 
 
-@lru_cache(maxsize=16_384)
-def _seconds_text(seconds: int) -> str:
-    return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+_CLOCK = tuple(f"{hour:02d}:{minute:02d}" for hour in range(24) for minute in range(60))
+
+
+@lru_cache(maxsize=4096)
+def _day_text(days: int) -> str:
+    return (EPOCH + timedelta(days=days)).strftime("%Y-%m-%d")
 
 
 def _from_millis(millis: int) -> int:

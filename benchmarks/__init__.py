@@ -1,6 +1,7 @@
-"""How fast, how much, how soon after a crash, what indicators cost, and how much a feed takes in:
+"""How fast, how much, how soon after a crash, what indicators cost, how much a feed takes in, and how
+soon the API answers:
 
-`python -m benchmarks latency|throughput|recovery|indicators|feed --json FILE`.
+`python -m benchmarks latency|throughput|recovery|indicators|feed|rest|sockets --json FILE`.
 
 Each benchmark is one module with `HELP`, `EXAMPLES`, `add_arguments(parser)` and `run(options, bench) -> Result`,
 named here. It starts servers of its own and stops everything at the end; README.md says how to read the results.
@@ -12,4 +13,6 @@ BENCHMARKS: dict[str, str] = {
     "recovery": "benchmarks.recovery",
     "indicators": "benchmarks.indicators",
     "feed": "benchmarks.feed",
+    "rest": "benchmarks.rest",
+    "sockets": "benchmarks.sockets",
 }

@@ -71,8 +71,9 @@ def _measure(layout: str, mode: str, options: argparse.Namespace, bench: Bench, 
                 meter = Meter(bench.sessions() | {"frames": server.session, "producer": client.session})
                 _wait(client, meter)
                 found = json.loads(client.last_line())
-        if mode == "stream" and len(read_ticks(settings, 0).offset) != options.trades:
-            result.wrong.append(f"{layout}: the topic holds {len(read_ticks(settings, 0).offset):,} ticks")
+        held = len(read_ticks(settings, 0).offset) if mode == "stream" else options.trades
+        if held != options.trades:
+            result.wrong.append(f"{layout}: the topic holds {held:,} ticks")
         if found["gaps"]:
             result.wrong.append(f"{layout}: {found['gaps']} gaps in a stream without any")
     row = {"layout": layout, "trades_a_frame": LAYOUTS[layout], "mode": mode} | found

@@ -9,7 +9,7 @@ import difflib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -105,6 +105,53 @@ class Settings(BaseModel):
 
     api_host: str = Field("127.0.0.1", description="address the API listens on")
     api_port: int = Field(8000, ge=0, le=65535, description="port the API listens on")
+    api_auth: Literal["auto", "required", "off"] = Field(
+        "auto",
+        description="keys of the API: auto = required beyond loopback, or as soon as a key exists; off = loopback only",
+    )
+    api_bootstrap_key: SecretStr = Field(
+        SecretStr(""), description="a key ts_<id>_<secret> with every scope, created at the start when it is absent"
+    )
+    api_jwt_secret: SecretStr = Field(SecretStr(""), description="accept JWTs signed with HS256 and this secret")
+    api_jwt_public_key_file: Path | None = Field(None, description="accept JWTs of RS256 or ES256: the public key, PEM")
+    api_jwt_audience: str = Field("", description="`aud` that a JWT must have")
+    api_jwt_issuer: str = Field("", description="`iss` that a JWT must have")
+    api_jwt_leeway_seconds: float = Field(10, ge=0, le=300, description="how far clocks may differ for a JWT")
+    api_rate: float | None = Field(
+        None, ge=0, description="requests a second of a key; 0 = no limit; not set: 200, on open loopback no limit"
+    )
+    api_burst: float = Field(400, ge=1, description="requests a key may make at once")
+    api_write_rate: float | None = Field(
+        None, ge=0, description="changes a second of a key; 0 = no limit; not set: 5, on open loopback no limit"
+    )
+    api_write_burst: float = Field(20, ge=1, description="changes a key may make at once")
+    api_cors_origins: str = Field("", description="comma-separated origins of web pages that may call the API")
+    api_trusted_proxies: str = Field("", description="comma-separated addresses whose X-Forwarded-For is believed")
+    api_max_body_bytes: int = Field(65_536, ge=1024, description="largest body of a request")
+    api_max_url_bytes: int = Field(8192, ge=256, description="longest URL of a request")
+    api_max_header_bytes: int = Field(16_384, ge=1024, description="largest headers of a request")
+    api_read_seconds: float = Field(10, gt=0, description="how long the headers or the body of a request may take")
+    api_request_seconds: float = Field(30, gt=0, description="how long a request may take in all")
+    api_sockets_per_key: int | None = Field(
+        None, ge=1, description="WebSockets of a key, in each worker; not set: 50, on open loopback no limit"
+    )
+    api_sockets_per_address: int | None = Field(
+        None, ge=1, description="WebSockets of an address, in each worker; not set: 50, on open loopback no limit"
+    )
+    api_socket_rate: float | None = Field(
+        None, ge=0, description="messages a second from a WebSocket's key; not set: 20, on open loopback no limit"
+    )
+    api_socket_subscriptions: int = Field(500, ge=1, description="symbols that one WebSocket may subscribe to")
+    api_socket_message_bytes: int = Field(65_536, ge=256, description="largest message from a WebSocket")
+    api_socket_since_bars: int = Field(10_000, ge=1, description="how many bars back a WebSocket may catch up")
+    api_socket_queue_frames: int = Field(
+        10_000, ge=1, description="messages that may wait for a busy WebSocket; more ticks are dropped"
+    )
+    api_socket_queue_bytes: int = Field(
+        8_000_000, ge=1000, description="bytes that may wait for a busy WebSocket before it is closed"
+    )
+    api_socket_stall_seconds: float = Field(30, gt=0, description="how long a WebSocket may read nothing")
+    api_socket_drain_seconds: float = Field(3, gt=0, description="how long a stopping worker waits for its WebSockets")
 
     @field_validator("intervals", "indicators", "calendar")
     @classmethod

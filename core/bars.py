@@ -118,10 +118,14 @@ def fold_bars(
 
 
 def identity(tick: Tick) -> tuple[object, ...]:
-    """What makes two records one trade: (symbol, venue, trade id), or (symbol, source, seq) without an id."""
+    """What makes two records one trade: (symbol, venue, trade id), or (symbol, source, event time, seq) without an id.
+
+    The 33 bits of `seq` cannot number the trades of days: feeds that have to number themselves begin anew, and only
+    the event time tells the rounds apart.
+    """
     if tick.trade_id is not None:
         return (tick.symbol, "id", tick.venue, tick.trade_id)
-    return (tick.symbol, "seq", tick.source, tick.seq)
+    return (tick.symbol, "seq", tick.source, tick.event_us, tick.seq)
 
 
 def _quantities(tick: Tick, partition: int | None, offset: int | None) -> dict[str, object]:

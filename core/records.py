@@ -31,7 +31,7 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     """One record of topic `ticks`, key = symbol.
 
     `event_us` places the tick in its bar; where a ruleset moved it, `reported_us` keeps the venue's own stamp.
-    `seq` breaks ties at one `event_us`; with `source` it names a tick that has no `trade_id`.
+    `seq` breaks ties at one `event_us`; with it and `source` it names a tick that has no `trade_id`.
     """
 
     v: int = TICK_VERSION

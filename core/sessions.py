@@ -30,9 +30,9 @@ def session_ids(start_us: Ints, calendar: str = ALWAYS_OPEN) -> Ints:
     if calendar == ALWAYS_OPEN:
         return start_us // DAY_US
     if not len(start_us):
-        _known(calendar)
+        check_calendar(calendar)
         return start_us
-    days, closes, opens, zone = _sessions(calendar, _year(start_us.min()), _year(start_us.max()))
+    days, closes, opens, zone = session_hours(calendar, _year(start_us.min()), _year(start_us.max()))
     following = np.searchsorted(closes, start_us, side="right")
     before_open = start_us < opens[following]
     same_day = _local_day(start_us, zone) == days[following - 1]
@@ -43,32 +43,47 @@ def _year(us: np.int64) -> int:
     return int(us.astype("datetime64[us]").astype("datetime64[Y]").astype(np.int64)) + 1970
 
 
-def _known(calendar: str) -> Any:
+def check_calendar(calendar: str) -> None:
+    """Raise InputError where exchange_calendars has no such calendar."""
     import exchange_calendars  # type: ignore[import-untyped]  # half a second, and only some need it
 
-    names = exchange_calendars.get_calendar_names()
-    if calendar not in names:
+    if calendar not in exchange_calendars.get_calendar_names():
         raise InputError(f"unknown calendar {calendar!r}; take 24/7, or one of exchange_calendars such as XNYS or XLON")
-    return exchange_calendars
+
+
+def exchange_calendar(calendar: str, first: np.datetime64, last: np.datetime64, asked: str = "") -> Any:
+    """A calendar of exchange_calendars from one day to another, both included.
+
+    Raises InputError for an unknown one, and where it does not cover these days, named as `asked` where that is given.
+    """
+    check_calendar(calendar)
+    import exchange_calendars
+
+    try:
+        return exchange_calendars.get_calendar(calendar, start=str(first), end=str(last))
+    except (ValueError, exchange_calendars.errors.CalendarError) as error:
+        days = asked or f"{first} to {last}"
+        raise InputError(f"calendar {calendar} has no sessions for {days}, which it does not cover: {error}") from None
+
+
+def days_around(first_year: int, last_year: int, margin_days: int) -> tuple[np.datetime64, np.datetime64]:
+    """The first and the last day of these years with a margin on both sides."""
+    margin = np.timedelta64(margin_days, "D")
+    return np.datetime64(f"{first_year:04}-01-01") - margin, np.datetime64(f"{last_year:04}-12-31") + margin
+
+
+def times_us(instants: Any) -> Ints:
+    """A column of a calendar as epoch microseconds."""
+    return np.asarray(instants.dt.tz_localize(None).to_numpy("datetime64[us]").astype(np.int64))
 
 
 @functools.lru_cache(maxsize=16)
-def _sessions(calendar: str, first_year: int, last_year: int) -> tuple[Ints, Ints, Ints, str]:
+def session_hours(calendar: str, first_year: int, last_year: int) -> tuple[Ints, Ints, Ints, str]:
     """Days, closes and opens of all sessions of these years with a margin on both sides, and the time zone."""
-    library = _known(calendar)
-    margin = np.timedelta64(_MARGIN_DAYS, "D")
-    start = np.datetime64(f"{first_year:04}-01-01") - margin
-    end = np.datetime64(f"{last_year:04}-12-31") + margin
-    try:
-        found = library.get_calendar(calendar, start=str(start), end=str(end))
-    except (ValueError, library.errors.CalendarError) as error:
-        raise InputError(f"calendar {calendar} has no sessions for {first_year} to {last_year}: {error}") from None
+    first, last = days_around(first_year, last_year, _MARGIN_DAYS)
+    found = exchange_calendar(calendar, first, last, f"{first_year} to {last_year}")
     days = found.opens.index.to_numpy("datetime64[D]").astype(np.int64)
-    return days, _us(found.closes), _us(found.opens), str(found.tz)
-
-
-def _us(instants: Any) -> Ints:
-    return np.asarray(instants.dt.tz_localize(None).to_numpy("datetime64[us]").astype(np.int64))
+    return days, times_us(found.closes), times_us(found.opens), str(found.tz)
 
 
 def _local_day(start_us: Ints, zone: str) -> Ints:

@@ -111,7 +111,8 @@ def identity() -> Column:
 def _trade_identity() -> Column:
     """`core.bars.identity` of the trade that a record is, or names."""
     by_id = F.concat_ws(SEPARATOR, "symbol", F.lit("id"), F.coalesce("venue", F.lit("")), "trade_id")
-    by_seq = F.concat_ws(SEPARATOR, "symbol", F.lit("seq"), "source", F.col("seq").cast("string"))
+    numbers = [F.col(name).cast("string") for name in ("event_us", "seq")]
+    by_seq = F.concat_ws(SEPARATOR, "symbol", F.lit("seq"), "source", *numbers)
     return F.when(F.col("trade_id").isNotNull(), by_id).otherwise(by_seq)
 
 
@@ -168,4 +169,5 @@ def _identity_hash() -> Column:
     by_id = F.xxhash64("symbol", F.lit("id"), "venue", "trade_id")
     amending = F.xxhash64("symbol", "kind", "venue", "trade_id", "event_us", "price", "size")
     by_id = F.when(F.col("kind").isin(*AMENDING), amending).otherwise(by_id)
-    return F.when(F.col("trade_id").isNotNull(), by_id).otherwise(F.xxhash64("symbol", F.lit("seq"), "source", "seq"))
+    by_seq = F.xxhash64("symbol", F.lit("seq"), "source", "event_us", "seq")
+    return F.when(F.col("trade_id").isNotNull(), by_id).otherwise(by_seq)

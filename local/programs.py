@@ -78,6 +78,7 @@ def programs(feed: Feed, ruleset: str) -> list[Program]:
         Program("live", (*STREAM, "live")),
         Program("stores", (*STREAM, "final,archive,reconcile"), nice=priority.STORES),
         _python("relay", "jobs.relay", nice=priority.RELAY),
+        _python("ticks", "jobs.tick_relay", nice=priority.RELAY),
         _python("api", "api"),
         _python("poll", "producers", "poll", "--no-heartbeats"),  # the feed beats
         _feed(feed, ruleset),

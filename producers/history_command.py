@@ -4,22 +4,24 @@ import argparse
 import asyncio
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from tqdm import tqdm
 
 from conf.settings import Settings, variable
 from core.clock import SystemClock
 from core.errors import InputError
-from core.intervals import MINUTE_US, SECOND_US
+from core.intervals import MINUTE_US
 from core.validate import SYMBOL_PATTERN
 from producers.feeds import FEEDS, Feed, feed_named
+from producers.feeds.base import LENGTHS
 from producers.history.fill import Backfill, check_feed
-from producers.history.plan import LENGTHS, TICKS, Item
+from producers.history.plan import TICKS, Item
 from producers.history.sessions import AROUND_US, sessions
-from producers.history.turns import shared_turns
 from producers.symbols import SymbolInfo, SymbolMaster
+from producers.times import iso, parse_time
 from producers.topics import ensure_topics
+from producers.turns import shared_turns
 from stores.timescale import make_timescale
 
 HELP = "fetch the history that is missing, within the provider's quota"
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace, settings: Settings) -> str:
     """Plan, and fill unless it is a dry run; tells what was done. Ctrl-C ends it with everything done so far kept."""
     end_us = SystemClock().now_us() if args.end is None else args.end
     if args.start >= end_us:
-        raise InputError(f"--from {_iso(args.start)} is not before --to {_iso(end_us)}")
+        raise InputError(f"--from {iso(args.start)} is not before --to {iso(end_us)}")
     if args.around < 0:
         raise InputError("--around: minutes cannot be negative")
     infos = meant(args.symbols, settings)
@@ -98,7 +100,7 @@ def _fill(backfill: Backfill, plan: Sequence[Item], settings: Settings, *, wait:
         with tqdm(total=len(plan), unit="piece", disable=None) as bar:
 
             def begun(item: Item) -> None:
-                bar.set_description(f"{item.symbol} {_iso(item.start_us)}")
+                bar.set_description(f"{item.symbol} {iso(item.start_us)}")
                 bar.update(backfill.progress.pieces - bar.n)
 
             async with shared_turns(settings) as turns:
@@ -140,7 +142,7 @@ def plan_table(plan: Sequence[Item], feed: type[Feed]) -> str:
     lines = [f"{'symbol':<14} {'what':<9} {'from':<21} {'to':<21} {'requests':>8}"]
     for item in plan[:SHOWN]:
         lines.append(
-            f"{item.symbol:<14} {item.what:<9} {_iso(item.start_us):<21} {_iso(item.end_us):<21} {item.requests:>8,}"
+            f"{item.symbol:<14} {item.what:<9} {iso(item.start_us):<21} {iso(item.end_us):<21} {item.requests:>8,}"
         )
     if len(plan) > SHOWN:
         lines.append(f"… and {len(plan) - SHOWN:,} more")
@@ -158,16 +160,6 @@ def _pace(count: int, feed: type[Feed]) -> str:
     return f"{timedelta(seconds=round(count * quota.seconds / quota.requests))} at the least"
 
 
-def parse_time(text: str) -> int:
-    """RFC 3339, or a date, as microseconds since the epoch; without an offset it is UTC."""
-    try:
-        time_ = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2024-03-01T14:30:00Z") from None
-    aware = time_ if time_.tzinfo else time_.replace(tzinfo=UTC)
-    return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
 def _migrate(settings: Settings) -> None:
     """Make the tables that a database of an older version, or an empty one, does not have."""
     store = make_timescale(settings)
@@ -175,7 +167,3 @@ def _migrate(settings: Settings) -> None:
         store.setup()
     finally:
         store.close()
-
-
-def _iso(us: int) -> str:
-    return datetime.fromtimestamp(us // SECOND_US, UTC).isoformat().replace("+00:00", "Z")

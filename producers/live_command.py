@@ -14,13 +14,14 @@ from conf.settings import Settings
 from core.errors import InputError, TickstreamError
 from core.records import Tick
 from producers.feeds import FEEDS, Feed, feed_named
-from producers.http import Turns, exhausted
+from producers.http import Turns
 from producers.live import GapLog, Stream
 from producers.live.failover import Failover
 from producers.live.feeder import Feeder, Runs
 from producers.live.route import check_routes
 from producers.publish import Publisher
 from producers.topics import ensure_topics
+from producers.turns import shared_turns
 from stores.gaps import PostgresGaps
 from stores.requests import SharedTurns
 
@@ -61,8 +62,7 @@ def live_feed(name: str, settings: Settings) -> type[Feed]:
     kind = feed_named(name)
     if not kind.can.live:
         raise InputError(f"{kind.name} has no live stream; those that have: {', '.join(live_names())}")
-    for place in range(len(kind.keys)):
-        kind(settings).key(place)
+    kind(settings).check_keys()
     return kind
 
 
@@ -72,8 +72,8 @@ def run(args: argparse.Namespace, settings: Settings) -> str:
     kinds = [live_feed(name, settings) for name in (args.provider, *args.backup)]
     check_routes({kind.name: kind(settings).socket(args.symbols) for kind in kinds})
     ensure_topics(settings.kafka_bootstrap, settings)
-    started, dsn = time.monotonic(), settings.postgres_dsn.get_secret_value()
-    gaps, turns = PostgresGaps(dsn, retry_seconds=settings.store_retry_seconds), SharedTurns(dsn, exhausted)
+    started, turns = time.monotonic(), shared_turns(settings)
+    gaps = PostgresGaps(settings.postgres_dsn.get_secret_value(), retry_seconds=settings.store_retry_seconds)
     with contextlib.closing(gaps), Publisher(settings) as publisher:
         feeder = Feeder(publisher, kinds[0].name)
         runs, found = streams(kinds, args.symbols, settings, deliver=feeder.deliver, gaps=gaps, turns=turns)

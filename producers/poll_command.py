@@ -5,14 +5,13 @@ import asyncio
 import signal
 
 from conf.settings import Settings
-from producers.http import exhausted
 from producers.polled import PolledPrices
 from producers.polling import PollingWorker
 from producers.publish import Publisher
 from producers.topics import ensure_topics
+from producers.turns import shared_turns
 from stores.polling import PollingJobs
 from stores.prices import Prices
-from stores.requests import SharedTurns
 from stores.retry import retrying
 
 HELP = "ask providers for the latest prices that the API's polling jobs name"
@@ -52,7 +51,7 @@ async def _poll(args: argparse.Namespace, settings: Settings, publisher: Publish
     jobs, prices = PollingJobs(dsn, timeout=DATABASE_SECONDS), Prices(settings.redis_url.get_secret_value())
     await jobs.open()
     try:
-        async with SharedTurns(dsn, exhausted) as turns:
+        async with shared_turns(settings) as turns:
             polled = PolledPrices(publisher, prices, settings.redis_ttl_seconds)
             worker = PollingWorker(
                 settings, jobs, polled, turns, heartbeats=not args.no_heartbeats, base_url=args.base_url

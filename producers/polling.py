@@ -185,8 +185,7 @@ class PollingWorker:
     def _feed(self, job: PollingJob) -> Feed:
         """A feed of its own for each poll, since a feed may remember messages. Raises InputError without its keys."""
         feed = feed_named(job.provider)(self._settings)
-        for place in range(len(feed.keys)):
-            feed.key(place)
+        feed.check_keys()
         return feed
 
     async def _http(self, feed: Feed) -> Http:

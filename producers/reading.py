@@ -33,7 +33,7 @@ class TickFile:
 
     @property
     def source(self) -> str:
-        """What its ticks are known by: (source, seq) names one of them."""
+        """What its ticks are known by: with event time and seq it names one of them."""
         return f"replay:{self.path.stem}"
 
 

@@ -4,7 +4,6 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from producers.normalise import normalise
 from producers.pace import Pace
 from producers.publish import BULK_LINGER_MS, LIVE_LINGER_MS, Publisher
 from producers.reading import TickFile, find_files, read_days
+from producers.times import iso
 from producers.topics import ensure_topics
 
 HELP = "publish recorded ticks from Parquet or CSV files"
@@ -57,8 +57,8 @@ class Progress:
             return "replayed no ticks"
         rate = self.ticks / self.seconds if self.seconds else 0
         return (
-            f"replayed {self.ticks:,} ticks of {len(self.symbols):,} symbols, {_iso(self.first_us)} to"
-            f" {_iso(self.last_us)}, {self.dead:,} refused to ticks.dead, in {self.seconds:.1f} s ({rate:,.0f}/s)"
+            f"replayed {self.ticks:,} ticks of {len(self.symbols):,} symbols, {iso(self.first_us)} to"
+            f" {iso(self.last_us)}, {self.dead:,} refused to ticks.dead, in {self.seconds:.1f} s ({rate:,.0f}/s)"
         )
 
 
@@ -156,7 +156,7 @@ class Replay:
             for _, frame in read_days(self._files, zone):
                 for count in self._publish_day(normalise(frame, self._ruleset), pace, progress):
                     bar.update(count)
-                    bar.set_postfix_str(_iso(progress.last_us or 0), refresh=False)
+                    bar.set_postfix_str(iso(progress.last_us or 0), refresh=False)
                     progress.seconds = time.monotonic() - started
         self._publisher.flush()
         progress.seconds = time.monotonic() - started
@@ -218,7 +218,3 @@ def _note(progress: Progress, first_us: int, last_us: int, count: int) -> None:
     progress.ticks += count
     progress.first_us = int(first_us) if progress.first_us is None else progress.first_us
     progress.last_us = int(last_us)
-
-
-def _iso(us: int) -> str:
-    return datetime.fromtimestamp(us // SECOND_US, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

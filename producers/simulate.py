@@ -4,7 +4,6 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from producers.market import pick_symbols
 from producers.pace import Pace
 from producers.publish import BULK_LINGER_MS, LIVE_LINGER_MS, Publisher
 from producers.simulator import MAX_RATE, SOURCE, Block, Emission, SimulatorConfig, absolute_event_us, blocks, emissions
+from producers.times import parse_time
 from producers.topics import ensure_topics
 
 HELP = "publish the ticks of a simulated market"
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", default="100", metavar="N|max", help="ticks/s over all symbols (default: 100)")
     parser.add_argument("--seconds", type=float, metavar="N", help="how long (default: until Ctrl-C)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random numbers (default: 0)")
-    parser.add_argument("--start", type=parse_start, metavar="TIME",
+    parser.add_argument("--start", type=parse_time, metavar="TIME",
                         help="history from this time (RFC 3339), sent without waiting; needs --seconds")  # fmt: skip
     parser.add_argument("--expect", type=Path, metavar="FILE", help="write the bars that must come out")
     parser.add_argument("--linger-ms", type=float, metavar="MS",
@@ -116,15 +116,6 @@ def configure(args: argparse.Namespace, settings: Settings, start_us: int) -> Si
 def run_name(seed: int, start_us: int) -> str:
     """What sets this run's trade ids apart, in at most 12 characters, so that a bar can carry the ids."""
     return f"{np.base_repr(seed % 36**3, 36)}.{np.base_repr(start_us // 1000, 36)}".lower()
-
-
-def parse_start(text: str) -> int:
-    """RFC 3339 as microseconds since the epoch; without an offset it is UTC."""
-    try:
-        time_ = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2024-03-01T14:30:00Z") from None
-    return int((time_ if time_.tzinfo else time_.replace(tzinfo=UTC)).timestamp()) * SECOND_US
 
 
 class Simulation:

@@ -6,16 +6,15 @@ from typing import Any, Self
 
 import psycopg
 
-from stores.postgres import connect_args, translated
+from stores.postgres import EPOCH_US, connect_args, translated
 
-_EPOCH_US = "(extract(epoch FROM {0}) * 1000000)::bigint"
 _DONE = f"""
-    SELECT start_us, end_us, rows, {_EPOCH_US.format("done_at")} FROM backfilled
+    SELECT start_us, end_us, rows, {EPOCH_US.format("done_at")} FROM backfilled
     WHERE source = %s AND symbol = %s AND what = %s AND end_us > %s AND start_us < %s ORDER BY start_us, end_us
 """
 # `end_us` of a gap is the tick after it; others of the same microsecond may be missing too.
 _GAPS = f"""
-    SELECT id, start_us, end_us + 1, {_EPOCH_US.format("noticed_at")} FROM gaps
+    SELECT id, start_us, end_us + 1, {EPOCH_US.format("noticed_at")} FROM gaps
     WHERE state = 'open' AND source = %s AND symbol = %s AND end_us >= %s AND start_us < %s ORDER BY start_us
 """
 _MARK = """

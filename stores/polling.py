@@ -10,21 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
-
 from core.errors import StoreUnavailable
-from stores.postgres import NAME, connect_args, translated
+from stores.postgres import EPOCH_US, NAME, Pool, async_pool, connect_args, translated
 from stores.timescale_reads import within
 
 MAX_DETAIL = 500  # characters
 
-_COLUMNS = """
+_COLUMNS = f"""
     id, provider, symbols, interval_seconds, state, detail, polls, ticks,
-    (extract(epoch FROM created_at) * 1000000)::bigint AS created_us,
-    (extract(epoch FROM next_at) * 1000000)::bigint AS next_us,
-    (extract(epoch FROM last_at) * 1000000)::bigint AS last_us
+    {EPOCH_US.format("created_at")} AS created_us,
+    {EPOCH_US.format("next_at")} AS next_us,
+    {EPOCH_US.format("last_at")} AS last_us
 """
 _CREATE = f"""
     INSERT INTO polling_jobs (id, provider, symbols, interval_seconds) VALUES (%s, %s, %s, %s) RETURNING {_COLUMNS}
@@ -102,24 +98,14 @@ class PollingJobs:
         self._args["options"] += f" -c statement_timeout={int(timeout * 1000)}"
         self._timeout = timeout
         self._pool_size = pool_size
-        self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] | None = None
+        self._pool: Pool | None = None
 
     def __repr__(self) -> str:
         return f"PollingJobs({self._args.get('host', '')}:{self._args.get('port', '')})"
 
     async def open(self) -> None:
         """Start the pool; does not wait for the database."""
-        self._pool = AsyncConnectionPool(
-            kwargs=self._args | {"autocommit": True, "row_factory": dict_row},
-            connection_class=AsyncConnection[DictRow],
-            min_size=0,
-            max_size=self._pool_size,
-            timeout=self._timeout,
-            reconnect_timeout=self._timeout,
-            check=AsyncConnectionPool.check_connection,
-            name=f"{NAME}-polling",
-            open=False,
-        )
+        self._pool = async_pool(self._args, "polling", self._pool_size, self._timeout)
         await self._pool.open()
 
     async def close(self) -> None:

@@ -1,19 +1,23 @@
-"""What the PostgreSQL reads, writes and migrations share: connection settings and error translation."""
+"""What the PostgreSQL reads, writes and migrations share: connection settings, pools, error translation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-from psycopg import errors
+from psycopg import AsyncConnection, errors
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import PoolClosed, PoolTimeout
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from core.errors import ConfigError, InputError, StoreUnavailable
 
 NAME = "timescale"
 CONNECT_SECONDS = 2
+Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
+EPOCH_US = "(extract(epoch FROM {0}) * 1000000)::bigint"
+"""SQL of a timestamp as epoch microseconds; `format` it with the column."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST_US = -62_135_596_800_000_000  # 0001-01-01
@@ -32,6 +36,25 @@ def connect_args(dsn: str) -> dict[str, Any]:
     args.setdefault("connect_timeout", CONNECT_SECONDS)
     args["options"] = f"{args.get('options') or ''} -c TimeZone=UTC -c client_min_messages=warning".strip()
     return dict(args)
+
+
+def async_pool(args: Mapping[str, Any], purpose: str, size: int, timeout: float, *, checked: bool = True) -> Pool:
+    """A pool of up to `size` autocommit connections whose rows are dicts; `timeout` seconds to get one.
+
+    `checked` asks the server each time whether a connection is alive. Not open yet. To be made on the event loop that
+    uses it.
+    """
+    return AsyncConnectionPool(
+        kwargs={**args, "autocommit": True, "row_factory": dict_row},
+        connection_class=AsyncConnection[DictRow],
+        min_size=0,
+        max_size=size,
+        timeout=timeout,
+        reconnect_timeout=timeout,
+        check=AsyncConnectionPool.check_connection if checked else None,
+        name=f"{NAME}-{purpose}",
+        open=False,
+    )
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The newest bars and their indicators in Redis: hashes with a lifetime, and a message for whoever listens.
 
 - `bar:{symbol}:{interval}`: hash of the newest bar: `open high low close volume vwap trade_count`, `json` (the
-  whole bar), `start rev offset` (what it is compared by). Never goes back.
+  whole bar), `start rev offset` (what it is compared by), `seq` of the last message. Never goes back.
 - `indicators:{symbol}:{interval}`: hash `json` (an object, column -> number or null) and `start rev offset` of the bar
   they belong to: the newest that `bar:` took and that came with indicators. Never goes back, lives as long as `bar:`.
 - `tail:{symbol}:{interval}`: hash start -> JSON of the newest 30 bars, forming, final and amended.
@@ -9,6 +9,8 @@
 - `symbols`: sorted set of the symbols seen lately; the score is the second of the write, to a tenth of the lifetime.
 - channel `bar:{symbol}:{interval}`: the JSON of every bar that was news.
 
+Each JSON of a bar begins with `seq`, which grows by one from message to message of a symbol and interval (by more
+where a writer began anew, see `stores.redis_seq`), and `relayed_us`, when it was handed to Redis.
 The JSON of a bar that came with indicators has them as its last key, `indicators`, wherever it stands: one message
 holds both, and indicators have no channel of their own.
 
@@ -18,7 +20,7 @@ Amounts are decimal text, an absent one is empty; times are microseconds since t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
@@ -34,8 +36,10 @@ from redis.retry import Retry
 
 from conf.settings import Settings
 from core.errors import ConfigError, InputError, StoreUnavailable
+from core.intervals import SECOND_US
 from core.records import BAR_COLUMNS
 from stores.redis_script import TAIL_BARS, WRITE_BARS
+from stores.redis_seq import Sequences
 from stores.schema import BAR_SCHEMA, values_of
 
 NAME = "redis"
@@ -111,6 +115,7 @@ class RedisStore:
         retry = Retry(NoBackoff(), 1, supported_errors=(ConnectionError,))
         self.connections = 0
         self._client: Any = _checked(redis.Redis, url, retry, redis_connect_func=self._connected)
+        self._sequences = Sequences()
         self._script = self._client.register_script(WRITE_BARS)
 
     def __repr__(self) -> str:
@@ -122,6 +127,8 @@ class RedisStore:
 
     def _connected(self, connection: Any) -> None:
         # A restart of Redis between two writes shows nowhere else: the client replaces a dead connection by itself.
+        if self.connections:
+            self._sequences.forget()
         self.connections += 1
         connection.on_connect()
 
@@ -156,12 +163,19 @@ class RedisStore:
         self._client.close()
 
     def _call(self, rows: Sequence[LiveRow], again: bool = False) -> int:
+        now_us = time.time_ns() // 1000
         try:
-            packed = _encoder.encode([_packed(row) for row in rows])
+            packed = [_packed(row, self._sequences.take((row.symbol, row.interval), now_us), now_us) for row in rows]
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{NAME}: not the JSON of a bar: {error}") from None
         with translated():
-            return int(self._script(args=[packed, int(time.time()), self._ttl, TAIL_BARS, int(again)]))
+            accepted, renumbered = self._script(
+                args=[_encoder.encode(packed), now_us // SECOND_US, self._ttl, TAIL_BARS, int(again)]
+            )
+        for place, seq in zip(renumbered[::2], renumbered[1::2], strict=True):
+            row = rows[place - 1]
+            self._sequences.learn((row.symbol, row.interval), int(seq))
+        return int(accepted)
 
 
 def _held_row(payload: bytes) -> LiveRow:
@@ -169,21 +183,24 @@ def _held_row(payload: bytes) -> LiveRow:
     return LiveRow(key.symbol, key.interval, key.start, key.rev, -1, payload)
 
 
-def _packed(row: LiveRow) -> tuple[str, ...]:
+def _packed(row: LiveRow, seq: int, now_us: int) -> tuple[str, ...]:
     """The row as the script reads it, all text: Redis 6's MessagePack has no bytes, and formats numbers slowly."""
     bar = _summary.decode(row.payload)
-    keys = (row.symbol, row.interval, str(row.start), str(row.rev), str(row.offset), _with_indicators(row).decode())
+    payload = b'{"seq":%d,"relayed_us":%d,%b' % (seq, now_us, _with_indicators(row)[1:])
+    keys = (row.symbol, row.interval, str(row.start), str(row.rev), str(row.offset), payload.decode())
     amounts = (bar.open or "", bar.high or "", bar.low or "", bar.close or "", bar.volume or "", bar.vwap or "")
     counts = (str(bar.trade_count or 0), str(bar.close_us or row.start), str(bar.received_us or ""))
-    return keys + amounts + counts + (row.indicators.decode(),)
+    return (*keys, *amounts, *counts, row.indicators.decode(), str(seq))
 
 
 def _with_indicators(row: LiveRow) -> bytes:
-    """The bar's JSON, its indicators as the last key."""
+    """The bar's JSON from its brace on, its indicators as the last key."""
+    if row.payload.strip() == b"{}":
+        raise msgspec.DecodeError("an empty object")  # to which nothing could be put first
     if not row.indicators:
-        return row.payload
+        return row.payload.lstrip()
     values_of(row.indicators)  # nobody who listens is to get what is not JSON
-    return b'%b,"indicators":%b}' % (row.payload.rstrip()[:-1], row.indicators)
+    return b'%b,"indicators":%b}' % (row.payload.strip()[:-1], row.indicators)
 
 
 def make_redis(settings: Settings) -> RedisStore:
@@ -210,11 +227,15 @@ def _values_by_bar(indicators: pa.Table) -> dict[_BarKey, bytes]:
 
 def _live_row(bar: dict[str, Any], indicators: dict[_BarKey, bytes]) -> LiveRow:
     offset = bar["last_offset"]
-    for name in _AMOUNTS:
-        if bar[name] is not None:
-            bar[name] = format(bar[name], "f")  # str() would write 1E-8
     key = (bar["symbol"], bar["interval"], bar["start"], bar["rev"])
-    return LiveRow(*key, -1 if offset is None else offset, msgspec.json.encode(bar), indicators.get(key, b""))
+    return LiveRow(*key, -1 if offset is None else offset, bar_to_json(bar), indicators.get(key, b""))
+
+
+def bar_to_json(bar: Mapping[str, Any]) -> bytes:
+    """A dict of BAR_COLUMNS, times in microseconds, as it stands in Redis before it is numbered."""
+    # str() would write 1E-8
+    amounts = {name: format(bar[name], "f") for name in _AMOUNTS if bar[name] is not None}
+    return msgspec.json.encode({**bar, **amounts})
 
 
 def bar_from_json(payload: bytes) -> dict[str, Any]:
@@ -295,6 +316,15 @@ class RedisReader:
             held = await self._client.hvals(f"tail:{symbol}:{interval}")
         bars = [bar_from_json(payload) | (_shown(payload) if with_indicators else {}) for payload in held]
         return sorted(bars, key=lambda bar: int(bar["start"]))
+
+    async def numbered_tail(self, symbol: str, interval: str) -> tuple[int, list[bytes]]:
+        """The seq of the last message, 0 for none, and the JSON of the newest bars as of then, in no order."""
+        with translated():
+            async with self._client.pipeline(transaction=True) as pipeline:
+                pipeline.hget(f"bar:{symbol}:{interval}", "seq")
+                pipeline.hvals(f"tail:{symbol}:{interval}")
+                seq, held = await pipeline.execute()
+        return int(seq or 0), held
 
     async def indicators(self, symbol: str, interval: str) -> dict[str, Any] | None:
         """The newest indicators: `start` and `rev` of their bar, and `values`, column -> double or None.

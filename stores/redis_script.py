@@ -2,6 +2,10 @@
 
 Rows come as MessagePack, because packing and unpacking are C on both sides while one argument per value is
 Python. Numbers come as text: Lua's own formatting is lossy at microseconds, and Redis formats slowly.
+
+Every bar that is news gets the next `seq` of its symbol and interval. A payload comes with the number that its writer
+expects, which is taken where it is above the one held; only where another writer was in between, or the number was
+lost, is the payload rewritten: to make a text of that size in Lua costs a fifth of the whole write.
 Keys follow from the rows and are not declared: this is for one Redis, not for Redis Cluster.
 """
 
@@ -12,7 +16,15 @@ local rows, now_text = cmsgpack.unpack(ARGV[1]), ARGV[2]
 local now, ttl = tonumber(now_text), tonumber(ARGV[3])
 local tail_bars = tonumber(ARGV[4])
 local renew_after = ttl / 10
-local accepted, renewed = 0, false
+local accepted, renewed, renumbered = 0, false, {}
+
+-- The seq after the one held, and the payload of row i with it as its first key.
+local function number_anew(i, seq, held_seq, payload)
+  local next_seq = string.format('%.0f', tonumber(held_seq) + 1)
+  renumbered[#renumbered + 1] = i
+  renumbered[#renumbered + 1] = next_seq
+  return next_seq, '{"seq":' .. next_seq .. string.sub(payload, #seq + 8)
+end
 
 local again = ARGV[5] == '1'
 
@@ -56,15 +68,17 @@ end
 
 for i = 1, #rows do
   local symbol, interval, start, rev, offset, payload, open, high, low, close, volume, vwap, trade_count, close_us,
-        received_us, indicators = unpack(rows[i])
+        received_us, indicators, seq = unpack(rows[i])
   local bar, tail = 'bar:' .. symbol .. ':' .. interval, 'tail:' .. symbol .. ':' .. interval
-  local held = redis.call('HMGET', bar, 'start', 'rev', 'offset', 'renewed')
+  local held = redis.call('HMGET', bar, 'start', 'rev', 'offset', 'renewed', 'seq')
   local take = false
   if newer_than_bar(start, rev, offset, held) then
     take = true
+    -- Texts of 16 digits, as microseconds have until 2286, are compared as they are.
+    if held[5] and seq <= held[5] then seq, payload = number_anew(i, seq, held[5], payload) end
     local at = tonumber(held[4])
     local renew = not at or now - at >= renew_after or now < at
-    redis.call('HSET', bar, 'start', start, 'rev', rev, 'offset', offset, 'renewed', renew and now_text or held[4],
+    redis.call('HSET', bar, 'start', start, 'rev', rev, 'offset', offset, 'seq', seq,
                'open', open, 'high', high, 'low', low, 'close', close, 'volume', volume, 'vwap', vwap,
                'trade_count', trade_count, 'json', payload)
     keep_in_tail(tail, start, payload)
@@ -82,6 +96,7 @@ for i = 1, #rows do
     end
     if renew then
       renewed = true
+      redis.call('HSET', bar, 'renewed', now_text)
       redis.call('EXPIRE', bar, ttl)
       redis.call('EXPIRE', tail, ttl)
       redis.call('EXPIRE', shown, ttl)
@@ -90,7 +105,9 @@ for i = 1, #rows do
     if latest and (renew or start ~= held[1]) then redis.call('EXPIRE', latest, ttl) end
   elseif start ~= held[1] and newer_than_tail(tail, start, rev, offset) then
     -- An amended bar that is older than the tail is still told to those who listen.
+    if held[5] and seq <= held[5] then seq, payload = number_anew(i, seq, held[5], payload) end
     take = keep_in_tail(tail, start, payload) or string.find(payload, '"state":"amended"', 1, true) ~= nil
+    if take then redis.call('HSET', bar, 'seq', seq) end
   end
   if take then
     accepted = accepted + 1
@@ -101,5 +118,5 @@ if renewed then
   redis.call('ZREMRANGEBYSCORE', 'symbols', '-inf', now - ttl)
   redis.call('EXPIRE', 'symbols', ttl)
 end
-return accepted
+return {accepted, renumbered}
 """

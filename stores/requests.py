@@ -73,15 +73,6 @@ class SharedTurns:
             wait = await self._reserved_patiently(provider, quota)
         await asyncio.sleep(wait)
 
-    async def reachable(self) -> bool:
-        """Whether the database answers."""
-        try:
-            with translated():
-                await self._connected()
-        except StoreUnavailable:
-            return False
-        return True
-
     async def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:

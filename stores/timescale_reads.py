@@ -1,59 +1,48 @@
 """Reads of ticks, bars and indicators for the API: asynchronous, bounded in rows and in time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, LiteralString, TypeVar
 
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
 
 from core.errors import StoreUnavailable
-from core.records import BAR_COLUMNS
-from stores.postgres import NAME, connect_args, to_time, translated
+from stores.postgres import EPOCH_US, NAME, Pool, async_pool, connect_args, to_time, translated
+from stores.range_sql import (
+    BARS,
+    BARS_VALIDATOR,
+    KNOWN_BARS,
+    REVISIONS,
+    TICKS,
+    Series,
+    Spans,
+    TickKey,
+    bar_columns,
+    epoch_us,
+    tick_columns,
+)
 from stores.schema import values_of
 
 T = TypeVar("T")
-Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
-_EPOCH_US = '(extract(epoch FROM "{0}") * 1000000)::bigint AS "{1}"'
-_BARS = ", ".join(_EPOCH_US.format(c, c) if c in ("start", "end") else f'"{c}"' for c in BAR_COLUMNS)
-_TICKS = _EPOCH_US.format("event_time", "event_us") + (
-    ", symbol, seq, price, size, trade_id, source, venue, conditions, kind, reported_us, received_us,"
-    " kafka_partition, kafka_offset"
-)
+_INDICATORS = epoch_us("start", "start") + ', rev, specs, "values"::text, ready, stable, processed_us'
+_SYMBOLS = ", ".join(("symbol", epoch_us("first_seen", "first_seen"), epoch_us("last_seen", "last_seen")))
 _RECONCILED = f"""
-    SELECT day, checked, matched, amended, matched::float8 / nullif(checked, 0) AS match_ratio,
-           {_EPOCH_US.format("at", "at")}
+    SELECT day, checked, matched, amended, matched::float8 / nullif(checked, 0) AS match_ratio, {epoch_us("at", "at")}
     FROM reconciled WHERE symbol = %s AND day BETWEEN %s AND %s ORDER BY day
 """
 _LATE_TICKS = f"""
-    SELECT {_EPOCH_US.format("at", "at")}, ticks, p50_us, p90_us, p99_us, max_us FROM late_ticks_seen
+    SELECT {epoch_us("at", "at")}, ticks, p50_us, p90_us, p99_us, max_us FROM late_ticks_seen
     ORDER BY late_ticks_seen.at DESC LIMIT %s
 """
-_OF_BAR = 'WHERE symbol = %s AND "interval" = %s AND "start"'
-# Both tables along their keys: of each start the row that was the bar at that moment.
-_AS_OF = f"""
-    SELECT {_BARS} FROM (
-        SELECT DISTINCT ON ("start") * FROM (
-            SELECT * FROM bars {_OF_BAR} >= %s AND "start" < %s AND known_at <= %s
-            UNION ALL SELECT * FROM bar_revisions {_OF_BAR} >= %s AND "start" < %s AND known_at <= %s) AS every
-        ORDER BY "start" {{0}}, known_at DESC LIMIT %s) AS known
-    ORDER BY known."start" {{0}}
-"""
-_REVISIONS = f"""
-    SELECT {_BARS}, {_EPOCH_US.format("known_at", "known_at")}
-    FROM (SELECT * FROM bars {_OF_BAR} = %s UNION ALL SELECT * FROM bar_revisions {_OF_BAR} = %s) AS every
-    ORDER BY every.known_at
-"""
-_INDICATORS = _EPOCH_US.format("start", "start") + ', rev, specs, "values"::text, ready, stable, processed_us'
-_SYMBOLS = ", ".join(
-    ("symbol", _EPOCH_US.format("first_seen", "first_seen"), _EPOCH_US.format("last_seen", "last_seen"))
-)
-_FRESHNESS = """
-    SELECT (extract(epoch FROM max(last_tick)) * 1000000)::bigint AS last_tick_event_us,
+# A connection that is no more: none, or shut down by an administrator, a crash, or at the start of a server.
+_GONE = frozenset({None, "57P01", "57P02", "57P03", "08006", "08003"})
+FIRST_SPANS = 2  # how many stretches are read at first; four times as many each time that was not enough
+_FRESHNESS = f"""
+    SELECT {EPOCH_US.format("max(last_tick)")} AS last_tick_event_us,
            max(last_received_us) AS last_tick_received_us,
-           (extract(epoch FROM max(last_bar_end)) * 1000000)::bigint AS last_bar_end_us
+           {EPOCH_US.format("max(last_bar_end)")} AS last_bar_end_us
     FROM symbols
 """
 _IS_TIMESCALE = "SELECT FROM pg_extension WHERE extname = 'timescaledb'"
@@ -93,17 +82,7 @@ class TimescaleReader:
         """Start the pool; does not wait for the database, which may come up later."""
         if self._pool is not None:
             return
-        self._pool = AsyncConnectionPool(
-            kwargs=self._args | {"autocommit": True, "row_factory": dict_row},
-            connection_class=AsyncConnection[DictRow],
-            min_size=0,
-            max_size=self._pool_size,
-            timeout=self._timeout,
-            reconnect_timeout=self._timeout,
-            check=AsyncConnectionPool.check_connection,
-            name=f"{NAME}-reads",
-            open=False,
-        )
+        self._pool = async_pool(self._args, "reads", self._pool_size, self._timeout, checked=False)
         await self._pool.open()
 
     async def close(self) -> None:
@@ -119,15 +98,24 @@ class TimescaleReader:
         return await self._rows(f"SELECT {_SYMBOLS} FROM symbols ORDER BY symbol")
 
     async def ticks(
-        self, symbol: str, start_us: int, end_us: int, limit: int, newest_first: bool = False
+        self,
+        symbol: str,
+        start_us: int,
+        end_us: int,
+        limit: int,
+        newest_first: bool = False,
+        *,
+        beyond: TickKey | None = None,
+        spans: Spans | None = None,
+        as_text: bool = False,
     ) -> list[dict[str, Any]]:
-        """The first `limit` ticks of the range by (event time, seq), or the last ones, newest first."""
-        way = "DESC" if newest_first else "ASC"
-        return await self._rows(
-            f"SELECT {_TICKS} FROM ticks WHERE symbol = %s AND event_time >= %s AND event_time < %s"
-            f" ORDER BY event_time {way}, seq {way}, identity {way} LIMIT %s",
-            [symbol, to_time(start_us), to_time(end_us), limit],
-        )
+        """The first `limit` ticks of the range by (event time, seq, identity), or the last ones, newest first.
+
+        `beyond` leaves out the tick of that key and all that come before it in the order asked for; `spans` keeps
+        those inside them; `as_text` gives amounts as their shortest exact text.
+        """
+        ranges = [(start_us, end_us)] if spans is None else _clipped(spans, start_us, end_us)
+        return await self._series(TICKS, tick_columns(as_text), [symbol], ranges, limit, newest_first, beyond)
 
     async def bars(
         self,
@@ -138,26 +126,42 @@ class TimescaleReader:
         limit: int,
         newest_first: bool = False,
         *,
+        spans: Spans | None = None,
+        as_text: bool = False,
         as_of_us: int | None = None,
     ) -> list[dict[str, Any]]:
         """The first `limit` bars that start in the range, or the last ones, newest first; keys are BAR_COLUMNS.
 
-        With `as_of_us` as they were known at that moment: of each bar the newest revision then, and none made later.
+        `spans` keeps those that start inside them; `as_text` gives amounts as their shortest exact text; `as_of_us`
+        gives bars as they were known at that moment: of each the newest revision then, and none made later.
         """
-        way = "DESC" if newest_first else "ASC"
+        ranges = [(start_us, end_us)] if spans is None else _clipped(spans, start_us, end_us)
         if as_of_us is not None:
-            asked = [symbol, interval, to_time(start_us), to_time(end_us), to_time(as_of_us)]
-            return await self._rows(_AS_OF.format(way), [*asked, *asked, limit])
-        return await self._rows(
-            f'SELECT {_BARS} FROM bars WHERE symbol = %s AND "interval" = %s AND "start" >= %s AND "start" < %s'
-            f' ORDER BY bars."start" {way} LIMIT %s',
-            [symbol, interval, to_time(start_us), to_time(end_us), limit],
-        )
+            key = [to_time(as_of_us), to_time(as_of_us), symbol, interval]
+            return await self._series(KNOWN_BARS, bar_columns(as_text), key, ranges, limit, newest_first)
+        return await self._series(BARS, bar_columns(as_text), [symbol, interval], ranges, limit, newest_first)
+
+    async def bars_extent(self, symbol: str, interval: str, start_us: int, end_us: int) -> tuple[int, int] | None:
+        """Start of the first and of the last bar that start in the range; None where there is none."""
+        return await self._extent(BARS, [symbol, interval], start_us, end_us)
+
+    async def ticks_extent(self, symbol: str, start_us: int, end_us: int) -> tuple[int, int] | None:
+        """Event time of the first and of the last tick of the range; None where there is none."""
+        return await self._extent(TICKS, [symbol], start_us, end_us)
+
+    async def bars_validator(
+        self, symbol: str, interval: str, start_us: int, end_us: int
+    ) -> tuple[int | None, tuple[int, ...]]:
+        """End of the newest final bar of the series (None where there is none), and numbers that differ whenever
+        the bars of the range do."""
+        key = [symbol, interval]
+        (row,) = await self._rows(BARS_VALIDATOR, [*key, *key, to_time(start_us), to_time(end_us)])
+        newest_end_us = row.pop("newest_end_us")
+        return newest_end_us, tuple(int(value or 0) for value in row.values())
 
     async def revisions(self, symbol: str, interval: str, start_us: int) -> list[dict[str, Any]]:
         """Every revision of one bar, oldest first: BAR_COLUMNS and `known_at`, epoch microseconds."""
-        asked = [symbol, interval, to_time(start_us)]
-        return await self._rows(_REVISIONS, [*asked, *asked])
+        return await self._rows(REVISIONS, [symbol, interval, to_time(start_us)] * 2)
 
     async def indicators(
         self, symbol: str, interval: str, start_us: int, end_us: int, limit: int, newest_first: bool = False
@@ -199,16 +203,61 @@ class TimescaleReader:
         counts = await self._rows(_COUNTS_TIMESCALE if timescale else _COUNTS_PLAIN)
         return newest[0] | counts[0]
 
-    async def _rows(self, sql: LiteralString | str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
+    async def _series(
+        self,
+        series: Series,
+        columns: str,
+        key: Sequence[object],
+        spans: Spans,
+        limit: int,
+        newest_first: bool,
+        beyond: TickKey | None = None,
+    ) -> list[dict[str, Any]]:
+        """Up to `limit` rows of the stretches, which are read in turn and no further than needed."""
+        rows: list[dict[str, Any]] = []
+        at, size = 0, FIRST_SPANS
+        while at < len(spans) and len(rows) < limit:
+            part = spans[max(0, len(spans) - at - size) : len(spans) - at] if newest_first else spans[at : at + size]
+            sql = series.select(columns, newest_first, keyset=beyond is not None, several=len(part) > 1)
+            rows += await self._rows(sql, series.values(key, part, limit - len(rows), beyond))
+            at, size = at + size, size * 4
+        return rows
+
+    async def _extent(
+        self, series: Series, key: Sequence[object], start_us: int, end_us: int
+    ) -> tuple[int, int] | None:
+        (row,) = await self._rows(series.extent(), [*key, to_time(start_us), to_time(end_us)])
+        return None if row["low"] is None else (row["low"], row["high"])
+
+    async def _rows(
+        self, sql: LiteralString | str, values: Sequence[object] | Mapping[str, object] = ()
+    ) -> list[dict[str, Any]]:
         async def query() -> list[dict[str, Any]]:
             if self._pool is None:
                 raise StoreUnavailable(NAME, "the reader is not open")
             with translated():
-                async with self._pool.connection() as connection:
-                    cursor = await connection.execute(sql.encode(), values)
-                    return await cursor.fetchall()
+                try:
+                    return await _fetched(self._pool, sql, values)
+                except OperationalError as error:
+                    if isinstance(error, PoolTimeout) or error.sqlstate not in _GONE:
+                        raise
+                # The server was restarted between two reads. To find that out here, and not by a question before
+                # each read, halves the way to it.
+                await self._pool.check()
+                return await _fetched(self._pool, sql, values)
 
         return await within(query, self._timeout)
+
+
+async def _fetched(pool: Pool, sql: str, values: Sequence[object] | Mapping[str, object]) -> list[dict[str, Any]]:
+    async with pool.connection() as connection:
+        cursor = await connection.execute(sql.encode(), values)
+        return await cursor.fetchall()
+
+
+def _clipped(spans: Spans, start_us: int, end_us: int) -> Spans:
+    clipped = [(max(low, start_us), min(high, end_us)) for low, high in spans]
+    return [(low, high) for low, high in clipped if low < high]
 
 
 async def within(call: Callable[[], Awaitable[T]], seconds: float) -> T:

@@ -17,7 +17,7 @@ def oracle_bars(arrivals: Sequence[tuple[Tick, int | None, int | None]]) -> dict
     for tick, partition, offset in arrivals:
         if tick.kind == "trade":
             by_id = (tick.symbol, tick.venue, "id", tick.trade_id)
-            by_seq = (tick.symbol, tick.source, "seq", tick.seq)
+            by_seq = (tick.symbol, tick.source, "seq", tick.event_us, tick.seq)
             unique.setdefault(by_id if tick.trade_id is not None else by_seq, (tick, partition, offset))
     groups: dict[tuple[str, str, int], list] = defaultdict(list)
     for tick, partition, offset in unique.values():

@@ -41,7 +41,7 @@ def values(bar: Mapping[str, Any]) -> dict[str, Any]:
 
 def tick_row(tick: Tick, offset: int) -> dict[str, Any]:
     """A tick as the archive query writes it, of partition 0."""
-    known = [tick.symbol, tick.venue or "", tick.trade_id or f"{tick.source} {tick.seq}"]
+    known = [tick.symbol, tick.venue or "", tick.trade_id or f"{tick.source} {tick.event_us} {tick.seq}"]
     if tick.kind != "trade":
         known += [tick.kind, str(tick.event_us), str(tick.price), str(tick.size)]
     amounts = {

@@ -1,34 +1,90 @@
 """`/api/v1/bars/{symbol}`: final bars from the database joined with the forming tail from Redis."""
 
-from fastapi import APIRouter
+from collections.abc import Sequence
 
-from api.models import PROBLEMS, BarsAnswer
-from api.params import BarsParams, History, Live, Now, Symbol
-from api.reading import asked_json, ensure_known, read_bars
-from api.render import Json, bar_json, rows_json
+from fastapi import APIRouter, Request, Response
+
+from api.answering import answer_by_content, closed_answer, not_modified
+from api.caching import Bodies, Body, etag_of
+from api.formats import BAR_FORM, arrow_bytes, csv_bytes, wanted, with_flags
+from api.merge import Row
+from api.models import TABLES, BarsAnswer
+from api.paging import Page, bar_place, page_of
+from api.params import BarsParams, BarsQuery, Cached, Configured, FormatName, History, Live, Now, Symbol
+from api.reading import BarsReader, Tail, asked_json, ensure_known
+from api.render import bar_json, json_with
 
 router = APIRouter(prefix="/api/v1", tags=["bars"])
 
 
-@router.get("/bars/{symbol:path}", response_model=BarsAnswer, responses=PROBLEMS)
-async def bars(symbol: Symbol, query: BarsParams, history: History, live: Live, clock: Now) -> Json:
+@router.get("/bars/{symbol:path}", response_model=BarsAnswer, responses=TABLES)
+async def bars(
+    request: Request,
+    symbol: Symbol,
+    query: BarsParams,
+    settings: Configured,
+    history: History,
+    live: Live,
+    clock: Now,
+    bodies: Cached,
+) -> Response:
     """Bars whose `start` lies in `[start, end)`.
 
-    Without `start` the newest `limit` bars are answered. For one start the higher revision wins. `tail` says whether
-    the bars still forming could be read. With `fill`, a slot without trades becomes a row marked `synthetic`, with
-    volume 0, from the symbol's first bar to its last one, or to `end` (never beyond now) when `end` is given.
+    Without `start` the newest `limit` bars are answered; `next` and `previous` lead to the bars around them. For one
+    start the higher revision wins. `tail` says whether the bars still forming could be read. With `fill`, a slot
+    without trades becomes a row marked `synthetic`, with volume 0, from the symbol's first bar to its last one, or to
+    `end` (never beyond now) when `end` is given.
+
+    A range that ends before the newest final bar does is closed: it comes from the database alone, with an `ETag` that
+    changes when one of its bars is amended.
     """
-    rows, tail = await read_bars(symbol, query, history, live, clock)
-    if not rows:
-        await ensure_known(symbol, history, live)
-    rows, truncated = query.cut(rows)
-    return Json(
-        {
+    page, form = page_of("bars", symbol, query), wanted(request, query.format)
+    reader = BarsReader(symbol, query, page, settings.calendar, history, live, clock)
+    newest_end_us, validator = await _validator(reader, bodies)
+    closed = newest_end_us is not None and page.end <= newest_end_us
+    if not closed or query.fill != "none":
+        rows, tail = await reader.read()
+        if not rows:
+            await ensure_known(symbol, history, live)
+        body = await _body(symbol, query, page, form, rows, tail)
+        return await answer_by_content(request, form, body, closed, bodies)
+    etag = etag_of(page.identity, page.place, query.limit, query.numeric, form, settings.calendar, validator)
+    if (unchanged := not_modified(request, etag, bodies)) is not None:
+        return unchanged
+
+    async def render() -> Body:
+        return await _body(symbol, query, page, form, await reader.read_closed(), "ok")
+
+    body = await bodies.body(etag, render)
+    return await closed_answer(request, form, body, etag, bodies)
+
+
+async def _validator(reader: BarsReader, bodies: Bodies) -> tuple[int | None, tuple[int, ...]]:
+    """What the database says of the range; nothing where it cannot be closed."""
+    page = reader.page
+    if page.end > reader.clock.now_us():
+        return None, ()
+    key = (reader.symbol, reader.query.interval, page.start, page.end)
+    return await bodies.validators.ask(key, lambda: reader.history.bars_validator(*key))
+
+
+async def _body(symbol: str, query: BarsQuery, page: Page, form: FormatName, found: Sequence[Row], tail: Tail) -> Body:
+    kept, truncated = page.cut(found)
+    cursors = page.cursors(kept, truncated, bar_place)
+    rows = query.ordered(kept)
+    if form == "csv":
+        content = csv_bytes(BAR_FORM, with_flags(rows), query.numeric)
+    elif form == "arrow":
+        content = arrow_bytes(BAR_FORM, with_flags(rows), {"symbol": symbol, "interval": query.interval})
+    else:
+        envelope = {
             **asked_json(symbol, query),
+            "session": query.session,
             "fill": query.fill,
             "numeric": query.numeric,
             "tail": tail,
             "truncated": truncated,
-            "bars": await rows_json(bar_json, query.ordered(rows), query.numeric),
+            **cursors.fields(),
         }
-    )
+        content = await json_with(envelope, "bars", rows, bar_json, query.numeric)
+    return Body(content, cursors.next, cursors.previous, truncated, tail)

@@ -31,8 +31,7 @@ from core.intervals import SECOND_US
 from core.records import Kind, Tick
 from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Quota, SchemaChanged
 from producers.feeds.decoding import decode, iso_us, order_of, peek, plain
-from producers.feeds.rows import bar_of
-from producers.feeds.tape import CALENDAR, bar_start, conditions, daily_id, is_pair
+from producers.feeds.tape import CALENDAR, Aggregate, aggregate_bar, conditions, daily_id, is_pair
 
 if TYPE_CHECKING:
     from producers.http import Http
@@ -102,15 +101,8 @@ class _Snapshots(msgspec.Struct):
     snapshots: dict[str, _Last | None]
 
 
-class _Bar(msgspec.Struct, rename={"time": "t", "open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}):
+class _Bar(Aggregate, kw_only=True, rename={"time": "t"}):
     time: str
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal
-    vw: Decimal | None = None
-    n: int | None = None
 
 
 class _Bars(msgspec.Struct):
@@ -163,9 +155,8 @@ class Alpaca(Feed):
             gone = decode(_cancel, message, self.name, event.T)
             parsed.ticks.append(self._tick(gone.symbol, gone.id, gone.exchange, gone.time, "cancel", received_us))
         else:
-            parsed.ignore(event.T or "unnamed")
-            if event.T == "error":
-                parsed.complaint = self.masked(f"{event.code} {event.msg}")
+            words = self.masked(f"{event.code} {event.msg}") if event.T == "error" else ""
+            parsed.refused(event.T or "unnamed", words)
 
     def parse_rest(self, channel: str, message: bytes, received_us: int) -> Parsed:
         """The trades of stock_trades and crypto_trades, and the latest ones of snapshots."""
@@ -258,14 +249,11 @@ class Alpaca(Feed):
         path, asked = self._endpoint(symbol, "bars")
         asked |= {"timeframe": _SPANS[interval], "adjustment": "raw"} | _between(start_us, end_us)
         async for page in self._pages(http, path, asked, _bars):
-            bars = [self._history_bar(symbol, interval, bar) for _, bar in _named(page.bars, symbol)]
+            named = _named(page.bars, symbol)
+            bars = [aggregate_bar(self.name, symbol, interval, self._us(bar.time), bar) for _, bar in named]
             within = [bar for bar in bars if start_us <= bar.start < end_us]
             if within:
                 yield within
-
-    def _history_bar(self, symbol: str, interval: str, bar: _Bar) -> HistoryBar:
-        made = bar_of(self.name, symbol, interval, bar_start(self._us(bar.time), interval), bar)
-        return structs.replace(made, vwap=None if bar.vw is None else plain(bar.vw), trade_count=bar.n)
 
     async def latest(self, http: "Http", symbols: Sequence[str]) -> list[Tick]:
         found: list[Tick] = []
@@ -279,10 +267,10 @@ class Alpaca(Feed):
 
     def _endpoint(self, symbol: str, what: str) -> tuple[str, dict[str, str]]:
         """Path and parameters of a symbol's history, oldest first."""
-        asked = {"limit": _PAGE, "sort": "asc"}
+        asked, native = {"limit": _PAGE, "sort": "asc"}, self.native(symbol)
         if is_pair(symbol):
-            return f"/v1beta3/crypto/us/{what}", asked | {"symbols": self.native(symbol)}
-        return f"/v2/stocks/{quote(symbol, safe='')}/{what}", asked | {"feed": self.tape}
+            return f"/v1beta3/crypto/us/{what}", asked | {"symbols": native}
+        return f"/v2/stocks/{quote(native, safe='')}/{what}", asked | {"feed": self.tape}
 
     async def _pages(
         self, http: "Http", path: str, asked: dict[str, str], decoder: "msgspec.json.Decoder[P]"

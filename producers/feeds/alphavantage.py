@@ -20,9 +20,9 @@ import msgspec
 
 from core.intervals import MINUTE_US
 from core.records import Tick
-from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Problem, Quota, SchemaChanged
+from producers.feeds.base import Can, HistoryBar, Parsed, Problem, Quota, SchemaChanged
 from producers.feeds.decoding import decode, peek, plain
-from producers.feeds.rows import EASTERN, bars_of, date_in, local_us
+from producers.feeds.rows import EASTERN, RestFeed, bars_of, date_in, local_us
 from producers.feeds.tape import CALENDAR, is_pair
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ class _RateAnswer(msgspec.Struct):
     rate: _Rate = msgspec.field(name="Realtime Currency Exchange Rate")
 
 
-_anything = msgspec.json.Decoder()
 _notes = msgspec.json.Decoder(_Notes)
 _rate = msgspec.json.Decoder(_RateAnswer)
 _parts = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -66,7 +65,7 @@ _meta = msgspec.json.Decoder(dict[str, str])
 _rows = msgspec.json.Decoder(dict[str, _Row])
 
 
-class AlphaVantage(Feed):
+class AlphaVantage(RestFeed):
     name = "alphavantage"
     also = ("alpha_vantage",)
     can = Can(history=("bars",))
@@ -75,15 +74,9 @@ class AlphaVantage(Feed):
     quota = Quota(5, 60.0, 25)
     calendar = CALENDAR
 
-    def parse(self, message: bytes, received_us: int) -> Parsed:
-        peek(_anything, message, self.name)
-        return Parsed().ignore("socket")
-
     def parse_rest(self, channel: str, message: bytes, received_us: int) -> Parsed:
         if problem := self.problem(message):
-            parsed = Parsed().ignore("note")
-            parsed.complaint = problem.text
-            return parsed
+            return Parsed().refused("note", problem.text)
         if channel == "foreign_exchange":
             return Parsed([self._observed(decode(_rate, message, self.name, channel).rate, received_us)])
         return Parsed().ignore(channel)
@@ -93,7 +86,7 @@ class AlphaVantage(Feed):
             event_us = local_us(rate.refreshed, rate.zone)
         except ValueError as error:
             raise SchemaChanged(self.name, "foreign_exchange", f"6. Last Refreshed: {error}") from None
-        return self._tick(f"{rate.base}-{rate.quote}", event_us, plain(rate.rate), received_us)
+        return self._tick(self.symbol(f"{rate.base}-{rate.quote}"), event_us, plain(rate.rate), received_us)
 
     def _tick(self, symbol: str, event_us: int, price: str, received_us: int) -> Tick:
         return Tick(symbol=symbol, event_us=event_us, price=price, size="0", source=self.name, received_us=received_us)
@@ -148,7 +141,7 @@ class AlphaVantage(Feed):
         found: list[Tick] = []
         for symbol in symbols:
             if is_pair(symbol):
-                base, quote = symbol.split("-", 1)
+                base, _, quote = self.native(symbol).partition("-")
                 asked = {"function": "CURRENCY_EXCHANGE_RATE", "from_currency": base, "to_currency": quote}
                 body = await http.get("/query", {**asked, "apikey": self.key()})
                 found += self.parse_rest("foreign_exchange", body, http.now_us()).ticks

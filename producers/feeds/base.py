@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from conf.settings import Settings
+from conf.settings import Settings, variable
 from core.errors import InputError, TickstreamError
+from core.intervals import DAY_US, MINUTE_US
 from core.records import Tick
 from producers.symbol_file import aliases_of
 
 if TYPE_CHECKING:
     from producers.http import Http
+
+LENGTHS = {"1m": MINUTE_US, "5m": 5 * MINUTE_US, "15m": 15 * MINUTE_US, "1h": 60 * MINUTE_US, "1d": DAY_US}
+"""Interval of a provider's bars -> microseconds."""
 
 
 class SchemaChanged(TickstreamError):
@@ -82,6 +86,11 @@ class Parsed:
     def ignore(self, kind: str) -> "Parsed":
         self.ignored[kind] = self.ignored.get(kind, 0) + 1
         return self
+
+    def refused(self, kind: str, words: str) -> "Parsed":
+        """Ignored, and with words a complaint."""
+        self.complaint = words or self.complaint
+        return self.ignore(kind)
 
 
 class HistoryBar(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +198,7 @@ class Feed(ABC):
     def bars(
         self, http: "Http", symbol: str, interval: str, start_us: int, end_us: int
     ) -> AsyncIterator[list[HistoryBar]]:
-        """The provider's bars that start in `[start_us, end_us)`; interval is 1m, 5m, 15m, 1h or 1d."""
+        """The provider's bars that start in `[start_us, end_us)`; interval is one of LENGTHS."""
         raise InputError(f"{self.name} has no history of bars")
 
     async def latest(self, http: "Http", symbols: Sequence[str]) -> list[Tick]:
@@ -211,9 +220,12 @@ class Feed(ABC):
 
     def key(self, place: int = 0) -> str:
         """The credential in `keys[place]`. Raises InputError naming the variable to set."""
-        from conf.settings import variable
-
         value = getattr(self.settings, self.keys[place]).get_secret_value()
         if not value:
             raise InputError(f"{self.name} needs a key: set {variable(self.keys[place])}")
         return str(value)
+
+    def check_keys(self) -> None:
+        """Raise InputError naming the variable of the first credential that is not set."""
+        for place in range(len(self.keys)):
+            self.key(place)

@@ -29,10 +29,11 @@ from conf.settings import Settings
 from core.errors import InputError
 from core.intervals import MINUTE_US
 from core.records import Tick
-from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Quota
+from producers.feeds.base import LENGTHS, Can, Feed, HistoryBar, Parsed, Quota
 from producers.feeds.decoding import decode, order_of, peek, plain
-from producers.feeds.paging import first_where
+from producers.feeds.paging import first_where, windows, within
 from producers.feeds.pairs import from_joined, joined
+from producers.feeds.rows import history_bar
 
 if TYPE_CHECKING:
     from producers.http import Http
@@ -41,7 +42,6 @@ T = TypeVar("T")
 _PAGE = 1000
 _NO_END = 1 << 62
 _SPAN_US = 60 * MINUTE_US - 2_000  # what one request may span: under an hour, in whole milliseconds at both ends
-_MINUTES = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "1d": 1440}
 _STREAMS = 1024  # of one connection
 _ASKED_AT_ONCE = 200  # streams of one request; five requests a second are allowed
 _MICROSECONDS_FROM = 10**14  # as milliseconds the year 5138, as microseconds 1973
@@ -120,7 +120,7 @@ class Binance(Feed):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._symbols: dict[str, str] = {}
+        self._asked: dict[str, str] = {}
 
     # Wire format
 
@@ -168,14 +168,11 @@ class Binance(Feed):
         )
 
     def symbol_by_rule(self, native: str) -> str:
-        known = self._symbols.get(native)
-        if known is None:
-            known = self._symbols[native] = self.canonical(native)
-        return known
+        return self._asked.get(native) or self.canonical(native)
 
     def native_by_rule(self, symbol: str) -> str:
         native = self.joined(symbol)
-        self._symbols[native] = symbol  # what was asked for keeps its name, even where a guess would split it elsewhere
+        self._asked[native] = symbol  # what was asked for keeps its name, even where a guess would split it elsewhere
         return native
 
     def canonical(self, native: str) -> str:
@@ -205,11 +202,8 @@ class Binance(Feed):
         first = await self._first_id(http, symbol, start_us, end_us)
         if first is None:
             return
-        async for page in self.trades_by_id(http, symbol, first, _NO_END):
-            if ticks := [tick for tick in page if start_us <= tick.event_us < end_us]:
-                yield ticks
-            if page[-1].event_us >= end_us:
-                return
+        async for ticks in within(self.trades_by_id(http, symbol, first, _NO_END), start_us, end_us):
+            yield ticks
 
     async def trades_by_id(self, http: "Http", symbol: str, first: int, last: int) -> AsyncIterator[list[Tick]]:
         while first <= last:
@@ -255,29 +249,24 @@ class Binance(Feed):
     async def bars(
         self, http: "Http", symbol: str, interval: str, start_us: int, end_us: int
     ) -> AsyncIterator[list[HistoryBar]]:
-        length_us = _MINUTES[interval] * MINUTE_US
+        length_us = LENGTHS[interval]
         end_us = min(end_us, http.now_us() - length_us + 1)  # the bar that is forming is left out
-        for at in range(start_us, end_us, _PAGE * length_us):
-            last = min(at + _PAGE * length_us, end_us) - 1
+        for at, until in windows(start_us, end_us, _PAGE * length_us):
             asked = {"symbol": self.native(symbol), "interval": interval, "limit": str(_PAGE)}
-            times = {"startTime": str(-(-at // 1000)), "endTime": str(last // 1000)}
+            times = {"startTime": str(-(-at // 1000)), "endTime": str((until - 1) // 1000)}
             rows = decode(_klines, await http.get(f"{self.api}/klines", asked | times), self.name, "klines")
             bars = [
-                HistoryBar(
-                    symbol=symbol,
-                    interval=interval,
-                    start=_us(opened),
-                    open=plain(open_),
-                    high=plain(high),
-                    low=plain(low),
-                    close=plain(close),
-                    volume=plain(volume),
-                    vwap=mean_price(notional, volume),
-                    trade_count=trades,
-                    source=self.name,
+                history_bar(
+                    self.name,
+                    symbol,
+                    interval,
+                    _us(opened),
+                    (open_, high, low, close, volume),
+                    mean_price(notional, volume),
+                    trades,
                 )
                 for opened, open_, high, low, close, volume, _, notional, trades, *_ in rows
-                if at <= _us(opened) <= last and trades
+                if at <= _us(opened) < until and trades
             ]
             if bars:
                 yield bars
@@ -300,7 +289,5 @@ def _us(time: int) -> int:
 def _other(kind: _Kind, named: str) -> Parsed:
     """What is no trade, and the refusal of a request."""
     if words := kind.error.msg if kind.error else kind.msg:
-        parsed = Parsed().ignore("error")
-        parsed.complaint = words
-        return parsed
+        return Parsed().refused("error", words)
     return Parsed().ignore(named or ("result" if kind.id is not None else "unnamed"))

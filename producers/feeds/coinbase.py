@@ -11,22 +11,23 @@ it is taken, since it closes the gap of a reconnect by one.
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from core.intervals import SECOND_US
 from core.records import Tick
-from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Quota
+from producers.feeds.base import LENGTHS, Can, Feed, HistoryBar, Parsed, Quota
 from producers.feeds.decoding import decode, iso_us, order_of, peek, plain
-from producers.feeds.paging import first_where
+from producers.feeds.paging import first_where, windows, within
+from producers.feeds.rows import history_bar
 
 if TYPE_CHECKING:
     from producers.http import Http
 
 _PAGE = 1000
 _CANDLES = 300
-_SECONDS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "1d": 86400}
 
 
 class _Kind(msgspec.Struct):
@@ -77,7 +78,8 @@ _market_trades = msgspec.json.Decoder(_MarketTrades)
 _event = msgspec.json.Decoder(_Event)
 _rest_kind = msgspec.json.Decoder(_RestKind)
 _rest_trades = msgspec.json.Decoder(list[_RestTrade])
-_candles = msgspec.json.Decoder(list[tuple[int, msgspec.Raw, msgspec.Raw, msgspec.Raw, msgspec.Raw, msgspec.Raw]])
+# Start, low, high, open, close, volume.
+_candles = msgspec.json.Decoder(list[tuple[int, Decimal, Decimal, Decimal, Decimal, Decimal]])
 
 
 class Coinbase(Feed):
@@ -95,10 +97,8 @@ class Coinbase(Feed):
         if kind.channel == "market_trades":
             events = decode(_market_trades, message, self.name, kind.channel).events
             return Parsed([self._tick(trade, received_us) for event in events for trade in event.trades])
-        parsed = Parsed().ignore(kind.type or kind.channel or "unnamed")
-        if kind.type == "error":
-            parsed.complaint = " ".join(text for text in (kind.message, kind.reason) if text)
-        return parsed
+        words = f"{kind.message} {kind.reason}".strip() if kind.type == "error" else ""
+        return Parsed().refused(kind.type or kind.channel or "unnamed", words)
 
     def parse_rest(self, channel: str, message: bytes, received_us: int) -> Parsed:
         kind = peek(_rest_kind, message, self.name)
@@ -146,11 +146,8 @@ class Coinbase(Feed):
 
         last = int(newest[-1].trade_id or 0)
         first = await first_where(1, last + 1, reached)
-        async for page in self.trades_by_id(http, symbol, first, last):
-            if ticks := [tick for tick in page if start_us <= tick.event_us < end_us]:
-                yield ticks
-            if page[-1].event_us >= end_us:
-                return
+        async for ticks in within(self.trades_by_id(http, symbol, first, last), start_us, end_us):
+            yield ticks
 
     async def trades_by_id(self, http: "Http", symbol: str, first: int, last: int) -> AsyncIterator[list[Tick]]:
         while first <= last:
@@ -172,32 +169,20 @@ class Coinbase(Feed):
     async def bars(
         self, http: "Http", symbol: str, interval: str, start_us: int, end_us: int
     ) -> AsyncIterator[list[HistoryBar]]:
-        seconds = _SECONDS[interval]
-        step_us = _CANDLES * seconds * SECOND_US
-        end_us = min(end_us, http.now_us() - seconds * SECOND_US + 1)  # the bar that is forming is left out
-        for at in range(start_us, end_us, step_us):
-            last_us = min(at + step_us, end_us) - 1
+        length_us = LENGTHS[interval]
+        end_us = min(end_us, http.now_us() - length_us + 1)  # the bar that is forming is left out
+        for at, until in windows(start_us, end_us, _CANDLES * length_us):
             asked = {
-                "granularity": str(seconds),
+                "granularity": str(length_us // SECOND_US),
                 "start": str(at // SECOND_US),
-                "end": str(last_us // SECOND_US),
+                "end": str((until - 1) // SECOND_US),
             }
             body = await http.get(f"/products/{self.native(symbol)}/candles", asked)
             candles = decode(_candles, body, self.name, "candles")
             bars = [
-                HistoryBar(
-                    symbol=symbol,
-                    interval=interval,
-                    start=start * SECOND_US,
-                    low=plain(bytes(low).decode()),
-                    high=plain(bytes(high).decode()),
-                    open=plain(bytes(open_).decode()),
-                    close=plain(bytes(close).decode()),
-                    volume=plain(bytes(volume).decode()),
-                    source=self.name,
-                )
+                history_bar(self.name, symbol, interval, start * SECOND_US, (open_, high, low, close, volume))
                 for start, low, high, open_, close, volume in sorted(candles, key=lambda row: row[0])
-                if at <= start * SECOND_US <= last_us
+                if at <= start * SECOND_US < until
             ]
             if bars:
                 yield bars

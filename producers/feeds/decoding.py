@@ -73,7 +73,7 @@ class Ordinals:
         self._seen: dict[str, dict[int, int]] = {}
 
     def next(self, symbol: str, event_us: int) -> int:
-        """Unique among the ticks of one source within two hours and a half."""
+        """Unique among the ticks of one source, symbol and time; over two hours and a half it also goes up."""
         recent = self._seen.setdefault(symbol, {})
         count = recent.get(event_us, 0)
         recent[event_us] = count + 1

@@ -26,6 +26,7 @@ from core.intervals import DAY_US
 from core.records import Tick
 from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Quota
 from producers.feeds.decoding import Ordinals, decode, peek, plain
+from producers.feeds.paging import windows
 from producers.feeds.pairs import joined
 from producers.feeds.rows import bar_of, date_in, from_long
 from producers.feeds.tape import CALENDAR, conditions, is_pair
@@ -118,10 +119,8 @@ class Finage(Feed):
             venue = None if stock.x is None else str(stock.x)
             return Parsed([msgspec.structs.replace(tick, conditions=conditions(stock.c), venue=venue)])
         quote = kind.a is not None or kind.ask is not None
-        parsed = Parsed().ignore("status" if kind.status_code else "quote" if quote else "unnamed")
-        if kind.status_code >= 400:
-            parsed.complaint = f"{kind.status_code} {kind.message}".strip()
-        return parsed
+        words = f"{kind.status_code} {kind.message}".strip() if kind.status_code >= 400 else ""
+        return Parsed().refused("status" if kind.status_code else "quote" if quote else "unnamed", words)
 
     def _tick(self, symbol: str, price: Decimal, size: Decimal, ms: int, received_us: int) -> Tick:
         event_us = ms * _MS
@@ -169,9 +168,7 @@ class Finage(Feed):
         self, http: "Http", symbol: str, interval: str, start_us: int, end_us: int
     ) -> AsyncIterator[list[HistoryBar]]:
         count, unit = _INTERVALS[interval]
-        step_us = _DAYS[interval] * DAY_US
-        for at in range(start_us, end_us, step_us):
-            until = min(at + step_us, end_us)
+        for at, until in windows(start_us, end_us, _DAYS[interval] * DAY_US):
             # A day before: dates may mean the exchange's days, which end after midnight UTC.
             first, last = date_in(max(at - DAY_US, 0), "UTC"), date_in(until - 1, "UTC")
             path = f"/agg/{_market(symbol)}/{self.native(symbol)}/{count}/{unit}/{first}/{last}"

@@ -80,10 +80,8 @@ class Finnhub(Feed):
         kind = peek(_kind, message, self.name) or _Kind()
         if kind.type == "trade":
             return self._parsed(decode(_trades, message, self.name, kind.type).data, received_us)
-        parsed = Parsed().ignore(kind.type or "unnamed")
-        if kind.type == "error":
-            parsed.complaint = self.masked(kind.msg or "error")
-        return parsed
+        words = self.masked(kind.msg or "error") if kind.type == "error" else ""
+        return Parsed().refused(kind.type or "unnamed", words)
 
     def _parsed(self, trades: list[_Trade], received_us: int) -> Parsed:
         parsed = Parsed()

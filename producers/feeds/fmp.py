@@ -18,10 +18,11 @@ import msgspec
 
 from core.intervals import DAY_US, SECOND_US
 from core.records import Tick
-from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Problem, Quota
+from producers.feeds.base import Can, HistoryBar, Parsed, Problem, Quota
 from producers.feeds.decoding import decode, peek, plain
+from producers.feeds.paging import windows
 from producers.feeds.pairs import joined
-from producers.feeds.rows import EASTERN, bars_of, date_in, from_long
+from producers.feeds.rows import EASTERN, RestFeed, bars_of, date_in, from_long
 from producers.feeds.tape import CALENDAR, is_pair
 
 if TYPE_CHECKING:
@@ -52,13 +53,12 @@ class _Refusal(msgspec.Struct):
     text: str = msgspec.field(name="Error Message", default="")
 
 
-_anything = msgspec.json.Decoder()
 _quotes = msgspec.json.Decoder(list[_Quote])
 _rows = msgspec.json.Decoder(list[_Row])
 _refusal = msgspec.json.Decoder(_Refusal)
 
 
-class FMP(Feed):
+class FMP(RestFeed):
     name = "fmp"
     also = ("financialmodelingprep",)
     can = Can(history=("bars",))
@@ -67,15 +67,9 @@ class FMP(Feed):
     quota = Quota(5, 1.0, 250)
     calendar = CALENDAR
 
-    def parse(self, message: bytes, received_us: int) -> Parsed:
-        peek(_anything, message, self.name)
-        return Parsed().ignore("socket")
-
     def parse_rest(self, channel: str, message: bytes, received_us: int) -> Parsed:
         if problem := self.problem(message):
-            parsed = Parsed().ignore("error")
-            parsed.complaint = problem.text
-            return parsed
+            return Parsed().refused("error", problem.text)
         if channel != "quote":
             return Parsed().ignore(channel)
         quotes = decode(_quotes, message, self.name, channel)
@@ -107,9 +101,7 @@ class FMP(Feed):
         daily = interval == "1d"
         path = "/stable/historical-price-eod/full" if daily else f"/stable/historical-chart/{_INTERVALS[interval]}"
         zone = "UTC" if daily else EASTERN  # daily bars start at midnight UTC of their date
-        step_us = _DAYS[interval] * DAY_US
-        for at in range(start_us, end_us, step_us):
-            until = min(at + step_us, end_us)
+        for at, until in windows(start_us, end_us, _DAYS[interval] * DAY_US):
             days = {"from": date_in(at, zone), "to": date_in(until - 1, zone)}
             body = await http.get(path, {"symbol": self.native(symbol), **days, "apikey": self.key()})
             rows = [(row.date, row) for row in decode(_rows, body, self.name, "bars")]

@@ -22,18 +22,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from conf.settings import Settings
-from core.intervals import MINUTE_US
+from core.intervals import MINUTE_US, SECOND_US
 from core.records import Tick
-from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Problem, Quota
+from producers.feeds.base import LENGTHS, Can, Feed, HistoryBar, Parsed, Problem, Quota
 from producers.feeds.decoding import Ordinals, decode, iso_us, order_of, peek, plain
+from producers.feeds.paging import within
 from producers.feeds.pairs import from_parts, joined
+from producers.feeds.rows import history_bar
 
 if TYPE_CHECKING:
     from producers.http import Http
 
 _PAGE = 1000
 _HOUR_US = 60 * MINUTE_US
-_MINUTES = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "1d": 1440}
 _REST_NAMES = {"BTC": "XBT", "DOGE": "XDG"}
 _BUSY = ("EAPI:Rate limit", "EService:", "EGeneral:Temporary", "EGeneral:Internal", "EGeneral:Too many")
 
@@ -96,9 +97,8 @@ class Kraken(Feed):
         if kind.channel == "trade":
             trades = decode(_trades, message, self.name, kind.channel).data
             return Parsed([self._tick(trade, received_us) for trade in trades])
-        parsed = Parsed().ignore(kind.channel or kind.method or kind.event or "unnamed")
-        parsed.complaint = kind.error or kind.errorMessage
-        return parsed
+        named = kind.channel or kind.method or kind.event or "unnamed"
+        return Parsed().refused(named, kind.error or kind.errorMessage)
 
     def _tick(self, trade: _Trade, received_us: int) -> Tick:
         return self._made(
@@ -155,11 +155,8 @@ class Kraken(Feed):
 
     async def trades(self, http: "Http", symbol: str, start_us: int, end_us: int) -> AsyncIterator[list[Tick]]:
         end_us = min(end_us, http.now_us())
-        async for page in self._pages(http, symbol, start_us):
-            if ticks := [tick for tick in page if start_us <= tick.event_us < end_us]:
-                yield ticks
-            if page[-1].event_us >= end_us:
-                return
+        async for ticks in within(self._pages(http, symbol, start_us), start_us, end_us):
+            yield ticks
 
     async def trades_by_id(self, http: "Http", symbol: str, first: int, last: int) -> AsyncIterator[list[Tick]]:
         start_us = await self._time_before(http, symbol, first)
@@ -219,25 +216,16 @@ class Kraken(Feed):
     async def bars(
         self, http: "Http", symbol: str, interval: str, start_us: int, end_us: int
     ) -> AsyncIterator[list[HistoryBar]]:
-        minutes = _MINUTES[interval]
-        end_us = min(end_us, http.now_us() - minutes * MINUTE_US + 1)  # the bar that is forming is left out
-        rows, _ = await self._ask(http, "OHLC", {"pair": self.pair(symbol), "interval": str(minutes)})
+        length_us = LENGTHS[interval]
+        end_us = min(end_us, http.now_us() - length_us + 1)  # the bar that is forming is left out
+        asked = {"pair": self.pair(symbol), "interval": str(length_us // MINUTE_US)}
+        rows, _ = await self._ask(http, "OHLC", asked)
         bars = [
-            HistoryBar(
-                symbol=symbol,
-                interval=interval,
-                start=seconds * 1_000_000,
-                open=plain(open_),
-                high=plain(high),
-                low=plain(low),
-                close=plain(close),
-                volume=plain(volume),
-                vwap=plain(vwap),
-                trade_count=trades,
-                source=self.name,
+            history_bar(
+                self.name, symbol, interval, seconds * SECOND_US, (open_, high, low, close, volume), vwap, trades
             )
             for seconds, open_, high, low, close, vwap, volume, trades in decode(_rest_bars, rows, self.name, "OHLC")
-            if start_us <= seconds * 1_000_000 < end_us and trades
+            if start_us <= seconds * SECOND_US < end_us and trades
         ]
         if bars:
             yield bars
@@ -254,7 +242,7 @@ class Kraken(Feed):
 
     def pair(self, symbol: str) -> str:
         """The pair as REST has always known it: XBTUSD."""
-        return "".join(_REST_NAMES.get(part, part) for part in symbol.split("-"))
+        return "".join(_REST_NAMES.get(part, part) for part in self.native(symbol).split("/"))
 
 
 def _number(tick: Tick) -> int:
@@ -263,4 +251,4 @@ def _number(tick: Tick) -> int:
 
 def _us(seconds: Decimal) -> int:
     """Seconds as whole microseconds; digits below are cut off."""
-    return int(seconds * 1_000_000)
+    return int(seconds * SECOND_US)

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import msgspec
-from msgspec import structs
 
 from conf.settings import Settings
 from core.errors import InputError
@@ -28,14 +27,14 @@ from core.records import Kind, Tick
 from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Problem, Quota, SchemaChanged
 from producers.feeds.decoding import Ordinals, decode, order_of, peek, plain
 from producers.feeds.pairs import from_joined
-from producers.feeds.rows import bar_of
-from producers.feeds.tape import CALENDAR, bar_start, conditions, daily_id, is_pair
+from producers.feeds.tape import CALENDAR, Aggregate, aggregate_bar, conditions, daily_id, is_pair
 
 if TYPE_CHECKING:
     from producers.http import Http
 
 _PAGE = "50000"
 _SPANS = {"1m": "1/minute", "5m": "5/minute", "15m": "15/minute", "1h": "1/hour", "1d": "1/day"}
+_CRYPTO = "X:"  # before a pair over REST, not on the socket
 _GOOD = ("connected", "auth_success", "success")
 _KINDS: dict[int, Kind] = {0: "trade", 1: "trade", 7: "cancel", 8: "cancel", 10: "cancel", 11: "cancel"}
 _SHORT = {
@@ -106,15 +105,8 @@ class _Status(msgspec.Struct):
     message: str = ""
 
 
-class _Bar(msgspec.Struct, rename={"start": "t", "open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}):
+class _Bar(Aggregate, kw_only=True, rename={"start": "t"}):
     start: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal
-    vw: Decimal | None = None
-    n: int | None = None
 
 
 class _Trades(msgspec.Struct):
@@ -178,13 +170,13 @@ class Polygon(Feed):
     def _take(self, message: bytes, received_us: int, parsed: Parsed) -> None:
         event = peek(_event, message, self.name) or _Event()
         if event.ev not in ("T", "XT"):
-            parsed.ignore(event.ev or "unnamed")
-            if event.ev == "status" and event.status not in _GOOD:
-                parsed.complaint = self.masked(f"{event.status}: {event.message}")
+            bad = event.ev == "status" and event.status not in _GOOD
+            parsed.refused(event.ev or "unnamed", self.masked(f"{event.status}: {event.message}") if bad else "")
             return
-        native = event.sym if event.ev == "T" else event.pair
-        if not native:
+        written = event.sym if event.ev == "T" else event.pair
+        if not written:
             raise SchemaChanged(self.name, event.ev, f"no {'`sym`' if event.ev == 'T' else '`pair`'}")
+        native = written if event.ev == "T" else f"{_CRYPTO}{written.removeprefix(_CRYPTO)}"
         trade = decode(_trade, message, self.name, event.ev)
         self._add(parsed, native, trade, self._ordinals, received_us)
 
@@ -223,12 +215,11 @@ class Polygon(Feed):
         parsed.ticks.append(tick)
 
     def symbol_by_rule(self, native: str) -> str:
-        if not native.startswith("X:"):
-            return native
-        return native[2:] if "-" in native else from_joined(native[2:])
+        pair = native.removeprefix(_CRYPTO)
+        return from_joined(pair) if pair != native and "-" not in pair else pair
 
     def native_by_rule(self, symbol: str) -> str:
-        return f"X:{symbol}" if is_pair(symbol) else symbol
+        return f"{_CRYPTO}{symbol}" if is_pair(symbol) else symbol
 
     def socket(self, symbols: Sequence[str]) -> str:
         """Raises InputError for symbols of several markets: each has a socket of its own."""
@@ -241,11 +232,15 @@ class Polygon(Feed):
         return {"Authorization": f"Bearer {self.key()}"}
 
     def hello(self, symbols: Sequence[str]) -> list[str]:
-        channels = ",".join(f"{'XT' if is_pair(symbol) else 'T'}.{symbol}" for symbol in symbols)
+        channels = ",".join(self._channel(symbol) for symbol in symbols)
         return [
             json.dumps({"action": "auth", "params": self.key()}),
             json.dumps({"action": "subscribe", "params": channels}),
         ]
+
+    def _channel(self, symbol: str) -> str:
+        native = self.native(symbol)
+        return f"XT.{native.removeprefix(_CRYPTO)}" if is_pair(symbol) else f"T.{native}"
 
     def problem(self, body: bytes) -> Problem | None:
         found = peek(_status, body, self.name) or _Status()
@@ -265,11 +260,11 @@ class Polygon(Feed):
                 yield ticks
 
     def _past(self, symbol: str, trades: Sequence[_Past], received_us: int, ordinals: Ordinals) -> list[Tick]:
-        parsed = Parsed()
+        parsed, native = Parsed(), self.native(symbol)
         for trade in trades:
             if not trade.event_us:
                 raise SchemaChanged(self.name, "trades", "no `sip_timestamp`, and no `participant_timestamp`")
-            self._add(parsed, symbol, trade, ordinals, received_us)
+            self._add(parsed, native, trade, ordinals, received_us)
         return parsed.ticks
 
     async def bars(
@@ -279,15 +274,11 @@ class Polygon(Feed):
         span = f"range/{_SPANS[interval]}/{-(-start_us // 1000)}/{(end_us - 1) // 1000}"
         asked = {"adjusted": "false", "sort": "asc", "limit": _PAGE}
         async for page in self._pages(http, f"{self._path('v2/aggs/ticker', symbol)}/{span}", asked, _bars):
-            bars = [self._history_bar(symbol, interval, bar) for bar in page.results]
+            bars = [aggregate_bar(self.name, symbol, interval, bar.start * 1000, bar) for bar in page.results]
             # The provider widens a range to whole bars.
             within = [bar for bar in bars if start_us <= bar.start < end_us]
             if within:
                 yield within
-
-    def _history_bar(self, symbol: str, interval: str, bar: _Bar) -> HistoryBar:
-        made = bar_of(self.name, symbol, interval, bar_start(bar.start * 1000, interval), bar)
-        return structs.replace(made, vwap=None if bar.vw is None else plain(bar.vw), trade_count=bar.n)
 
     async def latest(self, http: "Http", symbols: Sequence[str]) -> list[Tick]:
         parsed = Parsed()
@@ -299,7 +290,7 @@ class Polygon(Feed):
             else:
                 path = self._path("v2/last/trade", symbol)
                 answer = decode(_last, await http.get(path), self.name, path)
-                self._add(parsed, symbol, answer.results, Ordinals(), http.now_us())
+                self._add(parsed, self.native(symbol), answer.results, Ordinals(), http.now_us())
         return parsed.ticks
 
     def _path(self, endpoint: str, symbol: str) -> str:

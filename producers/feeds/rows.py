@@ -6,9 +6,11 @@ from decimal import Decimal
 from typing import Protocol, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
+
 from core.intervals import DAILY, SECOND_US
-from producers.feeds.base import HistoryBar, SchemaChanged
-from producers.feeds.decoding import plain
+from producers.feeds.base import Feed, HistoryBar, Parsed, SchemaChanged
+from producers.feeds.decoding import peek, plain
 from producers.feeds.pairs import from_joined
 
 EASTERN = "America/New_York"
@@ -18,6 +20,16 @@ FIAT = frozenset((
     "TRY", "PLN", "INR", "KRW", "BRL",
 ))  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_anything = msgspec.json.Decoder()
+Number = Decimal | str
+
+
+class RestFeed(Feed):
+    """A provider without a socket."""
+
+    def parse(self, message: bytes, received_us: int) -> Parsed:
+        peek(_anything, message, self.name)
+        return Parsed().ignore("socket")
 
 
 class Row(Protocol):
@@ -38,19 +50,44 @@ class Row(Protocol):
 R = TypeVar("R", bound=Row)
 
 
-def bar_of(source: str, symbol: str, interval: str, start: int, row: Row) -> HistoryBar:
-    """A provider's row as a bar that starts at this epoch microsecond."""
+def history_bar(
+    source: str,
+    symbol: str,
+    interval: str,
+    start: int,
+    amounts: tuple[Number, Number, Number, Number, Number],
+    vwap: Number | None = None,
+    trade_count: int | None = None,
+) -> HistoryBar:
+    """A bar that starts at this epoch microsecond; `amounts` are open, high, low, close and volume."""
+    open_, high, low, close, volume = map(plain, amounts)
     return HistoryBar(
         symbol=symbol,
         interval=interval,
         start=start,
-        open=plain(row.open),
-        high=plain(row.high),
-        low=plain(row.low),
-        close=plain(row.close),
-        volume=plain(row.volume),
+        open=open_,
+        high=high,
+        low=low,
+        close=close,
+        volume=volume,
+        vwap=None if vwap is None else plain(vwap),
+        trade_count=trade_count,
         source=source,
     )
+
+
+def bar_of(
+    source: str,
+    symbol: str,
+    interval: str,
+    start: int,
+    row: Row,
+    vwap: Number | None = None,
+    trade_count: int | None = None,
+) -> HistoryBar:
+    """A provider's row as a bar that starts at this epoch microsecond."""
+    amounts = (row.open, row.high, row.low, row.close, row.volume)
+    return history_bar(source, symbol, interval, start, amounts, vwap, trade_count)
 
 
 def bars_of(

@@ -1,16 +1,34 @@
-"""What feeds of the US consolidated tape share: ids that start again each day, conditions as codes, daily bars."""
+"""What feeds of the US consolidated tape share: ids that start again each day, conditions as codes, bars."""
 
 import functools
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from core.intervals import DAILY, DAY_US
+from producers.feeds.base import HistoryBar
 from producers.feeds.pairs import QUOTES
+from producers.feeds.rows import bar_of
 
 CALENDAR = "XNYS"
 _NEW_YORK = ZoneInfo("America/New_York")
 _HOUR_US = 3_600_000_000
+_SHORT = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "vwap": "vw", "trade_count": "n"}
+
+
+class Aggregate(msgspec.Struct, kw_only=True, rename=_SHORT):
+    """A bar as these feeds write it, but for its time."""
+
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    vwap: Decimal | None = None
+    trade_count: int | None = None
 
 
 def daily_id(trade_id: int | str, event_us: int) -> str:
@@ -50,6 +68,11 @@ def bar_start(us: int, interval: str) -> int:
     -18000000000
     """
     return us - us % DAY_US if interval == DAILY else us
+
+
+def aggregate_bar(source: str, symbol: str, interval: str, us: int, bar: Aggregate) -> HistoryBar:
+    """A bar that these feeds stamp with this epoch microsecond."""
+    return bar_of(source, symbol, interval, bar_start(us, interval), bar, bar.vwap, bar.trade_count)
 
 
 def is_pair(symbol: str) -> bool:

@@ -20,7 +20,7 @@ import msgspec
 from conf.settings import Settings
 from core.intervals import SECOND_US
 from core.records import Tick
-from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Problem, Quota
+from producers.feeds.base import LENGTHS, Can, Feed, HistoryBar, Parsed, Problem, Quota
 from producers.feeds.decoding import Ordinals, decode, peek, plain
 from producers.feeds.rows import bars_of, text_in
 from producers.feeds.tape import CALENDAR, is_pair
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _PAGE = 5000
 _MINUTE, _HOUR = 60.0, 3600.0
 _INTERVALS = {"1m": "1min", "5m": "5min", "15m": "15min", "1h": "1h", "1d": "1day"}
-_SECONDS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "1d": 86_400}
 _NO_DATA = "no data is available"
 
 
@@ -111,9 +110,7 @@ class TwelveData(Feed):
         if kind.event == "price":
             price = decode(_price, message, self.name, "price")
             return Parsed([self._tick(price.symbol, price.exchange, price.price, price.timestamp, received_us)])
-        parsed = Parsed().ignore(kind.event or "unnamed")
-        parsed.complaint = _complaint(kind)
-        return parsed
+        return Parsed().refused(kind.event or "unnamed", _complaint(kind))
 
     def _tick(self, symbol: str, exchange: str | None, price: Decimal, seconds: int, received_us: int) -> Tick:
         name, event_us = self.symbol(symbol), seconds * SECOND_US
@@ -130,9 +127,7 @@ class TwelveData(Feed):
 
     def parse_rest(self, channel: str, message: bytes, received_us: int) -> Parsed:
         if problem := self.problem(message):
-            parsed = Parsed().ignore("error")
-            parsed.complaint = problem.text
-            return parsed
+            return Parsed().refused("error", problem.text)
         if channel in ("price_or_quote", "quote"):
             quote = peek(_quote, message, self.name)
             if quote is not None and (seconds := quote.last_quote_at or quote.timestamp):
@@ -170,7 +165,7 @@ class TwelveData(Feed):
     ) -> AsyncIterator[list[HistoryBar]]:
         # A page holds less than a request may span, so that a full one shows that something was cut off. A stock
         # trades for a part of the day only: ask for more, and for less again where that was too much.
-        at, least_us = start_us, _SECONDS[interval] * SECOND_US
+        at, least_us = start_us, LENGTHS[interval]
         step_us = (_PAGE - 1) * least_us * (1 if is_pair(symbol) else 4)
         while at < end_us:
             until = min(at + step_us, end_us)

@@ -21,6 +21,7 @@ from core.intervals import DAILY, DAY_US, SECOND_US
 from core.records import Tick
 from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Problem, Quota
 from producers.feeds.decoding import Ordinals
+from producers.feeds.paging import windows
 from producers.feeds.rows import FIAT, bar_of, date_in, day_us
 from producers.feeds.tape import CALENDAR
 from producers.feeds.yahoo_wire import (
@@ -133,9 +134,7 @@ class Yahoo(Feed):
     async def bars(
         self, http: "Http", symbol: str, interval: str, start_us: int, end_us: int
     ) -> AsyncIterator[list[HistoryBar]]:
-        step_us = _DAYS[interval] * DAY_US
-        for at in range(start_us, end_us, step_us):
-            until = min(at + step_us, end_us)
+        for at, until in windows(start_us, end_us, _DAYS[interval] * DAY_US):
             around = DAY_US if interval == DAILY else 0  # a day opens before or after midnight UTC
             asked = {
                 "period1": str(max(at - around, 0) // SECOND_US),

@@ -13,8 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
 
 from core.errors import InvalidTick
 from core.records import DECIMALS, MAX_UNITS, NOTIONAL_DECIMALS, Bar
-from producers.feeds.base import HistoryBar
-from producers.history.plan import LENGTHS
+from producers.feeds.base import LENGTHS, HistoryBar
 
 REASON = "provider"
 _AMOUNT = Decimal(1).scaleb(-DECIMALS)

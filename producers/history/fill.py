@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -26,6 +25,7 @@ from producers.history.ranges import Ranges, both
 from producers.history.sessions import AROUND_US, calendar_of, sessions
 from producers.http import Http, ProviderError, QuotaExhausted, Turns
 from producers.symbols import SymbolMaster
+from producers.times import iso
 from stores.backfilled import Backfilled
 from stores.retry import retrying
 
@@ -152,7 +152,7 @@ class Backfill:
                 raise Unfinished(f"{error}. {self.progress}; the same command goes on from here") from error
 
     async def _wait(self, error: QuotaExhausted, wait: bool) -> None:
-        ready = _iso(self._clock.now_us() + math.ceil(error.retry_after) * SECOND_US)
+        ready = iso(self._clock.now_us() + math.ceil(error.retry_after) * SECOND_US)
         if not wait:
             raise Unfinished(
                 f"{error}. {self.progress}; the same command goes on from here after {ready}, or waits with --wait"
@@ -208,10 +208,4 @@ def check_feed(feed: type[Feed], settings: Settings, what: str) -> None:
     if kind not in feed.can.history:
         offered = f"; it has {' and '.join(feed.can.history)}" if feed.can.history else ""
         raise InputError(f"{feed.name} has no history of {kind}{offered}")
-    made = feed(settings)
-    for place in range(len(feed.keys)):
-        made.key(place)
-
-
-def _iso(us: int) -> str:
-    return datetime.fromtimestamp(us // SECOND_US, UTC).isoformat().replace("+00:00", "Z")
+    feed(settings).check_keys()

@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from core.intervals import DAY_US, MINUTE_US
+from core.intervals import MINUTE_US
+from producers.feeds.base import LENGTHS
 from producers.history.ranges import Range, Ranges, both, cut, union, without
 
 TICKS = "ticks"
-LENGTHS = {"1m": MINUTE_US, "5m": 5 * MINUTE_US, "15m": 15 * MINUTE_US, "1h": 60 * MINUTE_US, "1d": DAY_US}
-"""Interval of a provider's bars -> microseconds."""
 TRADES_A_PAGE = 1000
 BARS_A_PAGE = 300
 _HOUR_US = 60 * MINUTE_US

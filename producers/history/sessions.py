@@ -4,16 +4,17 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from core.errors import InputError
+import numpy as np
+
 from core.intervals import DAY_US, MINUTE_US
-from core.sessions import ALWAYS_OPEN
+from core.sessions import ALWAYS_OPEN, exchange_calendar, times_us
 from producers.feeds.base import Feed
 from producers.history.ranges import Ranges, both, union
 from producers.symbols import SymbolMaster
 
 AROUND_US = 30 * MINUTE_US
 """Asked for before each open and after each close: auctions are reported some minutes after the bell."""
-_FRAME_DAYS = 7  # of the calendar's sessions on both sides, so that a range inside a holiday finds its neighbours
+_FRAME = np.timedelta64(7, "D")  # asked for on both sides: a range inside a holiday finds its neighbours
 
 
 def calendar_of(feed: type[Feed], symbol: str, master: SymbolMaster) -> str:
@@ -34,7 +35,7 @@ def sessions(calendar: str, start_us: int, end_us: int, *, around_us: int = 0, w
     wanted = [(start_us, end_us)]
     if calendar == ALWAYS_OPEN or start_us >= end_us:
         return union(wanted)
-    found = _schedule(calendar, start_us, end_us)
+    found = exchange_calendar(calendar, _day(start_us) - _FRAME, _day(end_us) + _FRAME)
     if whole_days:
         return both(_days(found), wanted)
     opened = union(zip(_us(found.opens), _us(found.closes), strict=True))
@@ -57,23 +58,10 @@ def _days(found: Any) -> Ranges:
     return union(days)
 
 
-def _schedule(calendar: str, start_us: int, end_us: int) -> Any:
-    """The calendar of exchange_calendars, with a margin. Raises InputError where there is none."""
-    import exchange_calendars  # type: ignore[import-untyped]  # half a second, and only some need it
-
-    if calendar not in exchange_calendars.get_calendar_names():
-        raise InputError(f"unknown calendar {calendar!r}; take 24/7, or one of exchange_calendars such as XNYS or XLON")
-    first, last = start_us - _FRAME_DAYS * DAY_US, end_us + _FRAME_DAYS * DAY_US
-    try:
-        return exchange_calendars.get_calendar(calendar, start=_date(first), end=_date(last))
-    except (ValueError, exchange_calendars.errors.CalendarError) as error:
-        raise InputError(f"calendar {calendar} does not cover {_date(first)} to {_date(last)}: {error}") from None
-
-
-def _date(us: int) -> str:
-    return datetime.fromtimestamp(us // 1_000_000, UTC).date().isoformat()
+def _day(us: int) -> np.datetime64:
+    return np.datetime64(us // DAY_US, "D")
 
 
 def _us(instants: Any) -> list[int]:
     """A column of times as epoch microseconds; days without one (no break) left out."""
-    return [int(value) for value in instants.dropna().dt.tz_localize(None).to_numpy("datetime64[us]").astype("int64")]
+    return [int(value) for value in times_us(instants.dropna())]

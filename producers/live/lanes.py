@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from core.intervals import SECOND_US
 from core.records import Tick
+from producers.live.published import Published
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Lane:
         self._active = self._order[0]
         # From this event time on, exclusive, the provider counts; the newest last.
         self._spans: deque[tuple[int, str]] = deque([(-1, self._active)], maxlen=256)
-        self._published: deque[Tick] = deque()
+        self._published = Published(self._us(seams.kept_seconds))
         self._high_us = -1
         self._started_us: int | None = None
 
@@ -134,27 +135,17 @@ class Lane:
             source.waiting.popleft()
 
     def _publish(self, tick: Tick) -> Tick:
-        self._published.append(tick)
+        self._published.add(tick)
         self._high_us = max(self._high_us, tick.event_us)
-        oldest = self._high_us - self._us(self._seams.kept_seconds)
-        while self._published and self._published[0].event_us < oldest:
-            self._published.popleft()
         return tick
 
     def _taken(self, source: _Source, tick: Tick) -> bool:
         """Whether another provider of the tape has brought this trade already; each one stands for one."""
-        reach = self._us(self._seams.tolerance_seconds)
-        best: tuple[int, int] | None = None
-        for place, other in enumerate(self._published):
-            if other.source == source.name or (other.price, other.size) != (tick.price, tick.size):
-                continue
-            distance = abs(other.event_us - tick.event_us)
-            if distance <= reach and self._same_tape(source, other.source) and (best is None or distance < best[0]):
-                best = (distance, place)
-        if best is None:
-            return False
-        del self._published[best[1]]
-        return True
+
+        def counts(other: Tick) -> bool:
+            return other.source != source.name and self._same_tape(source, other.source)
+
+        return self._published.take(tick, self._us(self._seams.tolerance_seconds), counts)
 
     def _change_if_due(self, now_us: int) -> list[Tick]:
         self._started_us = now_us if self._started_us is None else self._started_us

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from core.clock import Clock
-from core.errors import InputError
 from core.intervals import SECOND_US
-from core.sessions import ALWAYS_OPEN, Ints
+from core.sessions import ALWAYS_OPEN, Ints, check_calendar, days_around, exchange_calendar, times_us
 
 _MARGIN_DAYS = 10
 _SHORTEST_CHECK_SECONDS = 0.01
@@ -24,10 +23,7 @@ class Hours:
     def __init__(self, calendar: str = ALWAYS_OPEN) -> None:
         self._calendar = calendar
         if calendar != ALWAYS_OPEN:
-            import exchange_calendars  # type: ignore[import-untyped]  # half a second, and only some need it
-
-            if calendar not in exchange_calendars.get_calendar_names():
-                raise InputError(f"unknown calendar {calendar!r}; take 24/7, or one of exchange_calendars")
+            check_calendar(calendar)
 
     def open_for(self, now_us: int) -> float | None:
         """Seconds since the session opened; None between sessions, infinity where there are none."""
@@ -43,17 +39,8 @@ class Hours:
 @functools.lru_cache(maxsize=16)
 def _sessions(calendar: str, year: int) -> tuple[Ints, Ints]:
     """Opens and closes of a year, epoch microseconds."""
-    import exchange_calendars
-
-    margin = np.timedelta64(_MARGIN_DAYS, "D")
-    start, end = np.datetime64(f"{year:04}-01-01") - margin, np.datetime64(f"{year:04}-12-31") + margin
-    found = exchange_calendars.get_calendar(calendar, start=str(start), end=str(end))
-    return _us(found.opens), _us(found.closes)
-
-
-def _us(instants: "object") -> Ints:
-    utc = instants.dt.tz_localize(None)  # type: ignore[attr-defined]
-    return np.asarray(utc.to_numpy("datetime64[us]").astype(np.int64))
+    found = exchange_calendar(calendar, *days_around(year, year, _MARGIN_DAYS))
+    return times_us(found.opens), times_us(found.closes)
 
 
 @dataclass(frozen=True, slots=True)

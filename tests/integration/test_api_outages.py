@@ -86,6 +86,10 @@ def test_redis_killed_bars_answer_from_the_database_and_say_so(settings: Setting
         assert (latest["source"], latest["start"][14:16], latest["is_final"]) == ("database", "31", True)
         assert timed(client, "/api/v1/symbols").json()["live"] == "unavailable"
         assert timed(client, "/api/v1/ticks/A").status_code == 200
+        indicators = timed(client, "/api/v1/indicators/A?type=sma:2").json()
+        assert indicators["tail"] == "unavailable" and len(indicators["rows"]) == 2
+        assert timed(client, "/api/v1/bars/A?format=csv").headers["x-tail"] == "unavailable"
+        assert "etag" in timed(client, "/api/v1/bars/A?end=2013-06-03T13:31:00Z").headers
         assert timed(client, "/api/v1/bars/NOPE").status_code == 404
         redis.start()
         _write_tail(redis)
@@ -100,7 +104,9 @@ def test_postgres_killed_history_is_503_with_retry_after_and_latest_goes_on(
     with serving(settings) as client:
         assert starts_of(client.get("/api/v1/bars/A")) == [0, 1, 2]
         postgres.kill()
-        for url in ("/api/v1/bars/A", "/api/v1/bars/A?fill=prev&start=0", "/api/v1/ticks/A", "/api/v1/symbols"):
+        paths = ("/api/v1/bars/A", "/api/v1/bars/A?fill=prev&start=0", "/api/v1/ticks/A", "/api/v1/symbols")
+        closed = "/api/v1/bars/A?end=2013-06-03T13:31:00Z&format=arrow"
+        for url in (*paths, closed, "/api/v1/indicators/A", "/api/v1/ticks/A?session=rth&format=csv"):
             answer = timed(client, url)
             assert answer.status_code == 503, url
             assert int(answer.headers["retry-after"]) >= 1
@@ -113,6 +119,14 @@ def test_postgres_killed_history_is_503_with_retry_after_and_latest_goes_on(
         eventually(lambda: client.get("/api/v1/bars/A").status_code == 200)
         assert starts_of(client.get("/api/v1/bars/A")) == [0, 1, 2]
         assert client.get("/api/v1/ticks/A").json()["ticks"][0]["price"] == "1.5"
+
+
+def test_postgres_restarted_between_two_reads_goes_unnoticed(settings: Settings, postgres: Postgres) -> None:
+    with serving(settings) as client:
+        for _ in range(2):  # each time with connections that are open and no longer good
+            assert starts_of(client.get("/api/v1/bars/A")) == [0, 1, 2]
+            postgres.kill()
+            postgres.start()
 
 
 @pytest.mark.parametrize("name", ["timescale", "redis"])

@@ -278,10 +278,10 @@ def test_symbol_hostile_is_refused_or_unknown_never_an_error(
     database.write_bars(bars_table([make_bar(0)]))
     for symbol in HOSTILE:
         answer = client.get(f"/api/v1/{resource}/{quote(symbol, safe='')}")
-        assert answer.status_code in (404, 422), (symbol, answer.text)
+        assert answer.status_code in (400, 404, 422), (symbol, answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
     for raw in ("%ff%fe", "%00", ""):
-        assert client.get(f"/api/v1/{resource}/{raw}").status_code in (404, 422), raw
+        assert client.get(f"/api/v1/{resource}/{raw}").status_code in (400, 404, 422), raw
     assert minutes(bars_of(client)) == [0]  # and the table is still there
 
 
@@ -343,6 +343,25 @@ def test_parameters_several_wrong_are_all_named_with_their_limits(client: httpx.
     by_name = {error["parameter"]: error for error in body["errors"]}
     assert set(by_name) == {"limit", "order"}
     assert by_name["limit"]["limits"] == {"le": 10_000} and by_name["limit"]["given"] == "99999"
+
+
+@pytest.mark.parametrize(
+    ("params", "parameter", "limits"),
+    [
+        ({"limit": 0}, "limit", {"ge": 1}),
+        ({"limit": 10_001}, "limit", {"le": 10_000}),
+        ({"start": BASE // 1000, "end": BASE // 1000 - 1}, "end", {"ge": RFC.format(30)}),
+        ({"interval": "2m"}, "interval", {"expected": "1m, 5m, 15m"}),
+        ({"order": "up"}, "order", {"expected": "'asc' or 'desc'"}),
+        ({"cursor": "A" * 1025}, "cursor", {"max_length": 1024}),
+    ],
+)
+def test_limits_of_every_kind_are_fields_of_their_own(
+    client: httpx.Client, params: dict[str, Any], parameter: str, limits: dict[str, Any]
+) -> None:
+    for resource in ("bars", "indicators"):
+        (error,) = client.get(f"/api/v1/{resource}/A", params=params).json()["errors"]
+        assert (error["parameter"], error["limits"]) == (parameter, limits)
 
 
 def test_ticks_range_order_and_exactness(client: httpx.Client, database: TimescaleStore) -> None:
@@ -436,7 +455,7 @@ def test_health_with_all_stores_is_ok_and_fresh(client: httpx.Client, database: 
 def test_docs_and_contract_are_served(client: httpx.Client) -> None:
     assert "swagger" in client.get("/docs").text
     contract = get(client, "/openapi.json")
-    assert set(contract["paths"]) == {
+    assert set(contract["paths"]) >= {
         "/health",
         "/health/live",
         "/health/ready",
@@ -452,10 +471,15 @@ def test_docs_and_contract_are_served(client: httpx.Client) -> None:
     }
     bars = contract["paths"]["/api/v1/bars/{symbol}"]["get"]
     named = {parameter["name"]: parameter["schema"] for parameter in bars["parameters"]}
-    assert set(named) == {"symbol", "numeric", "start", "end", "limit", "order", "interval", "fill"}
+    described = {"start", "end", "limit", "order", "cursor", "interval", "session", "fill", "numeric", "format"}
+    assert set(named) == described | {"symbol"}
     assert (named["limit"]["maximum"], named["limit"]["default"]) == (10_000, 500)
     assert named["interval"]["enum"] == ["1m", "5m", "15m"]
     assert "application/problem+json" in bars["responses"]["422"]["content"]
+    assert "application/problem+json" in bars["responses"]["406"]["content"]
+    tables = {"application/json", "text/csv", "application/vnd.apache.arrow.stream"}
+    for resource in ("bars", "ticks", "indicators"):
+        assert set(contract["paths"][f"/api/v1/{resource}/{{symbol}}"]["get"]["responses"]["200"]["content"]) == tables
 
 
 def test_route_unknown_or_method_wrong_is_a_problem(client: httpx.Client) -> None:

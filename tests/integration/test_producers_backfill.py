@@ -24,8 +24,8 @@ from producers.feeds import Quota
 from producers.feeds.coinbase import Coinbase
 from producers.history.fill import Backfill, Progress, Unfinished
 from producers.history.plan import TICKS as WHAT_TICKS
-from producers.history.turns import shared_turns
 from producers.http import ProcessTurns
+from producers.turns import shared_turns
 from stores.schema import bars_table
 from stores.timescale import make_timescale
 from tests import factories

@@ -1,6 +1,7 @@
 """Redis: what live and final rows do to each other, who is told, how long it lives, and what a crash does."""
 
 import asyncio
+import itertools
 import json
 import signal
 import time
@@ -197,7 +198,7 @@ def test_one_message_and_one_row_hold_the_bar_and_its_indicators(
         client.publish("end", "")
         assert channel.get_message(timeout=5)["channel"] == "end"  # indicators have no message of their own
     (plain,) = live_rows(make_bars(bar))
-    assert json.loads(with_values["data"]) == json.loads(plain.payload) | {"indicators": values}
+    assert json.loads(with_values["data"]) == json.loads(plain.payload) | {"indicators": values} | numbers(with_values)
     assert (with_values["channel"], without["channel"]) == ("bar:AAPL:1m", "bar:AAPL:5m")
     assert "indicators" not in json.loads(without["data"])
     assert client.hget("bar:AAPL:1m", "json") == with_values["data"]
@@ -209,6 +210,13 @@ def test_one_message_and_one_row_hold_the_bar_and_its_indicators(
     }
     assert ask(redis_url, lambda r: r.indicators("AAPL", "1m")) == {"start": bar.start, "rev": 1, "values": values}
     assert ask(redis_url, lambda r: r.indicators("AAPL", "5m")) is None
+
+
+def numbers(message: dict[str, Any]) -> dict[str, int]:
+    """The keys that every message begins with."""
+    told = json.loads(message["data"])
+    assert list(told)[:2] == ["seq", "relayed_us"] and told["seq"] < 1 << 53
+    return {"seq": told["seq"], "relayed_us": told["relayed_us"]}
 
 
 def test_tail_has_indicators_when_asked(store: RedisStore, redis_url: str) -> None:
@@ -278,7 +286,8 @@ def test_odd_payload_with_indicators_is_still_json(store: RedisStore, client: re
     full = row(0)
     spaced = json.dumps(json.loads(full.payload), indent=1).encode() + b" \n"
     store.write_live([msgspec.structs.replace(full, payload=spaced, indicators=b' {"a": 1} ')])
-    assert json.loads(client.hget("bar:AAPL:1m", "json")) == json.loads(full.payload) | {"indicators": {"a": 1}}
+    told = json.loads(client.hget("bar:AAPL:1m", "json"))
+    assert told == json.loads(full.payload) | {"indicators": {"a": 1}, "seq": told["seq"], "relayed_us": told["seq"]}
 
 
 def test_garbage_indicators_are_an_input_error_and_write_nothing(store: RedisStore, client: redis.Redis) -> None:
@@ -286,6 +295,89 @@ def test_garbage_indicators_are_an_input_error_and_write_nothing(store: RedisSto
         with pytest.raises(InputError):
             store.write_live([row(0), row(1, garbage)])
     assert client.dbsize() == 0
+
+
+# Numbers
+
+
+@pytest.fixture
+def seqs(redis_url: str) -> Iterator[Callable[[], list[int]]]:
+    """The numbers published since the last call."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as made, made.pubsub() as channel:
+        channel.subscribe("bar:AAPL:1m", "bar:end")
+        for _ in range(2):
+            assert channel.get_message(timeout=5)["type"] == "subscribe"
+
+        def found() -> list[int]:
+            made.publish("bar:end", "{}")
+            held = []
+            while (message := channel.get_message(timeout=5))["channel"] != "bar:end":
+                held.append(json.loads(message["data"])["seq"])
+            return held
+
+        yield found
+
+
+def test_numbers_grow_by_one_whoever_writes(
+    store: RedisStore, client: redis.Redis, redis_url: str, seqs: Callable[[], list[int]]
+) -> None:
+    began = time.time_ns() // 1000
+    final_writer = RedisStore(redis_url, ttl_seconds=120)
+    store.write_live([row(0, last_offset=1), row(0, last_offset=2), row(0, interval="5m", last_offset=2)])
+    final_writer.write_bars(make_bars(make_bar(0)))  # its first number is the time, later than the others
+    store.write_live([row(1, last_offset=3)])
+    store.write_live([row(1, last_offset=4)])
+    final_writer.write_bars(make_bars(make_bar(1)))
+    store.write_live([row(2, last_offset=5), row(2, last_offset=6)])
+    final_writer.write_bars(make_bars(make_bar(0, rev=2, state="amended")))  # of an older start
+    found = seqs()
+    assert began <= found[0] <= time.time_ns() // 1000
+    steps = [after - before for before, after in itertools.pairwise(found)]
+    assert len(found) == 9 and steps[0] == 1 and steps[1] >= 1 and steps[2:] == [1] * 6
+    assert client.hget("bar:AAPL:1m", "seq") == str(found[-1])
+    tail = {json.loads(held)["start"]: json.loads(held)["seq"] for held in client.hvals("tail:AAPL:1m")}
+    assert sorted(tail.values()) == [found[5], found[7], found[8]]
+    final_writer.close()
+
+
+def test_what_is_no_news_gets_no_number(store: RedisStore, seqs: Callable[[], list[int]]) -> None:
+    store.write_live([row(0, last_offset=5), row(0, last_offset=5), row(0, last_offset=4), row(0, last_offset=6)])
+    first, second = seqs()
+    assert second > first
+
+
+def test_numbers_start_higher_when_redis_has_lost_them(
+    store: RedisStore, client: redis.Redis, redis_url: str, seqs: Callable[[], list[int]]
+) -> None:
+    store.write_live([row(0, last_offset=n) for n in range(1, 50)])
+    before = seqs()
+    client.flushdb()
+    store.write_live([row(0, last_offset=1)])
+    RedisStore(redis_url).write_live([row(0, last_offset=2)])
+    client.flushdb()
+    other = RedisStore(redis_url)
+    other.write_live([row(0, last_offset=1)])
+    after = seqs()
+    assert after == sorted({*before, *after})[-3:] and min(after) > max(before)
+    assert ask(redis_url, lambda r: r.numbered_tail("AAPL", "1m"))[0] == after[-1]
+    assert ask(redis_url, lambda r: r.numbered_tail("MSFT", "1m")) == (0, [])
+    other.close()
+
+
+def test_numbers_are_not_given_twice_after_a_crash_that_lost_them(doomed: Redis) -> None:
+    one, other = RedisStore(doomed.url), RedisStore(doomed.url)
+    one.write_live([row(0, symbol="LOST", last_offset=1)])
+    other.write_live([row(0, symbol="LOST", last_offset=offset) for offset in range(2, 60)])
+    before = ask(doomed.url, lambda r: r.numbered_tail("LOST", "1m"))[0]
+    doomed.kill()
+    for path in sorted(doomed.folder.rglob("appendonly*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    doomed.start()
+    one.write_live([row(0, symbol="LOST", last_offset=61)])
+    one.write_live([row(0, symbol="LOST", last_offset=62)])
+    assert ask(doomed.url, lambda r: r.numbered_tail("LOST", "1m"))[0] > before
+    one.close()
+    other.close()
 
 
 # The rest

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from conf.settings import Settings
 from producers.feeds import Quota
-from producers.history.turns import shared_turns, turns_for
-from producers.http import ProcessTurns, QuotaExhausted
-from stores.requests import MARGIN_SECONDS, SharedTurns
+from producers.http import QuotaExhausted
+from producers.turns import shared_turns
+from stores.requests import MARGIN_SECONDS
 from stores.timescale import make_timescale
 
 
@@ -84,15 +84,3 @@ def test_daily_turns_count_the_utc_day_and_last_the_day(settings: Settings) -> N
     error = asyncio.run(spent())
     left = 86_400 - time.time() % 86_400
     assert abs(error.retry_after - left) < 30
-
-
-def test_without_a_database_each_process_keeps_its_own_quota(settings: Settings) -> None:
-    lost = settings.model_copy(update={"postgres_dsn": SecretStr("postgresql://nobody@127.0.0.1:1/none")})
-
-    async def kind(own: Settings) -> type:
-        async with turns_for(own) as turns:
-            await turns.take("some", Quota(1, 0.01))
-            return type(turns)
-
-    assert asyncio.run(kind(lost)) is ProcessTurns
-    assert asyncio.run(kind(settings)) is SharedTurns

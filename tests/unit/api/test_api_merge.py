@@ -79,7 +79,9 @@ def test_join_edges_are_half_open() -> None:
     assert join([bar(1)], [], M + 1, 2 * M) == []
 
 
-def oracle(rows: list[Row], prior: Row | None, window: Window, mode: Fill, until: int) -> list[tuple[int, Any, bool]]:
+def oracle(
+    rows: list[Row], prior: Row | None, window: Window, mode: Fill, until: int, hours: list[int] | None
+) -> list[tuple[int, Any, bool]]:
     """(start, close, synthetic) of every slot, minute by minute over the whole range, then cut."""
     real = {row["start"]: row for row in rows}
     begun, close = prior is not None, None if prior is None else prior["close"]
@@ -91,12 +93,14 @@ def oracle(rows: list[Row], prior: Row | None, window: Window, mode: Fill, until
         if slot in real:
             begun, close = True, close if real[slot]["close"] is None else real[slot]["close"]
             out.append((slot, real[slot]["close"], False))
+        elif hours is not None and slot // M not in hours:
+            continue
         elif begun and mode != "none" and (slot < last or slot < until):
             out.append((slot, close if mode == "prev" else None, True))
     return out[-window.limit :] if window.newest else out[: window.limit]
 
 
-@settings(max_examples=1000)  # six inputs: a hundred left a wrong carry over an unpriced bar unseen
+@settings(max_examples=1000)  # eight inputs: a hundred left a wrong carry over an unpriced bar unseen
 @given(
     distinct,
     st.one_of(st.none(), st.builds(bar, st.just(-3), close=st.one_of(st.none(), st.just("7")))),
@@ -105,15 +109,28 @@ def oracle(rows: list[Row], prior: Row | None, window: Window, mode: Fill, until
     st.booleans(),
     st.sampled_from(["none", "null", "prev"]),
     st.integers(0, 40 * M),
+    st.one_of(st.none(), st.lists(st.integers(0, 40), unique=True).map(sorted)),
 )
 def test_fill_any_range_equals_minute_by_minute_oracle(
-    rows: list[Row], prior: Row | None, edge: Any, limit: int, newest: bool, mode: Fill, until: int
+    rows: list[Row],
+    prior: Row | None,
+    edge: Any,
+    limit: int,
+    newest: bool,
+    mode: Fill,
+    until: int,
+    hours: list[int] | None,
 ) -> None:
     window = Window(edge[0], edge[1], limit, newest)
     inside = join(rows, [], *edge)
-    filled = fill(inside, prior, window, ONE, mode, until)
+
+    def open_in(start: int, end: int) -> list[tuple[int, int]]:
+        spans = [(max(start, minute * M), min(end, (minute + 1) * M)) for minute in hours or ()]
+        return [(low, high) for low, high in spans if low < high]
+
+    filled = fill(inside, prior, window, ONE, mode, until, None if hours is None else open_in)
     got = [(row["start"], row["close"], row["state"] == "synthetic") for row in filled]
-    assert got == oracle(inside, prior, window, mode, until)
+    assert got == oracle(inside, prior, window, mode, until, hours)
 
 
 @given(distinct, st.integers(1, 40), st.booleans(), st.sampled_from(["null", "prev"]))
@@ -150,3 +167,15 @@ def test_fill_prev_after_a_bar_without_price_carries_the_last_known_close() -> N
     assert closes == [Decimal(10), None, Decimal(10), Decimal(12)]
     newest = fill(given_rows, None, Window(0, 9 * M, 2, True), ONE, "prev")
     assert [row["close"] for row in newest] == [Decimal(10), Decimal(12)]
+
+
+@pytest.mark.parametrize(("newest", "expected"), [(True, [20, 31, 32]), (False, [1, 2, 10])])
+def test_fill_within_hours_counts_the_limit_from_the_wanted_side(newest: bool, expected: list[int]) -> None:
+    def hours(start: int, end: int) -> list[tuple[int, int]]:
+        assert (start, end) == (0, 40 * M)
+        return [(minute * M, (minute + 1) * M) for minute in (1, 2, 10, 31, 32)]
+
+    window = Window(0, 40 * M, 3, newest)
+    rows = fill([bar(20)], bar(-1), window, ONE, "prev", 40 * M, hours)  # the bar itself may lie outside
+    assert [row["start"] // M for row in rows] == expected
+    assert [row["state"] == "synthetic" for row in rows] == [minute != 20 for minute in expected]

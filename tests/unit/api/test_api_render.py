@@ -4,13 +4,26 @@ import asyncio
 from decimal import Decimal
 
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.models import BarModel
-from api.render import ROWS_PER_TURN, TIMES, Json, bar_json, decimal_text, row_json, rows_json
+from api.render import (
+    AMOUNTS,
+    ROWS_PER_TURN,
+    TIMES,
+    Json,
+    bar_fragments,
+    bar_json,
+    decimal_text,
+    json_with,
+    row_json,
+    rows_json,
+)
 from core.records import BAR_COLUMNS, Tick
+from stores.schema import BAR_SCHEMA, TICK_SCHEMA
 
 
 # Scaled integers reach beyond the 28 digits of decimal's default context: nothing may round on the way.
@@ -76,3 +89,41 @@ def test_models_name_exactly_the_columns_that_are_rendered() -> None:
 def test_rows_json_more_than_a_turn_keeps_all_in_order() -> None:
     rows = [{"seq": seq} for seq in range(2 * ROWS_PER_TURN + 1)]
     assert asyncio.run(rows_json(row_json, rows, "text")) == rows
+
+
+amounts = st.one_of(st.none(), st.decimals(0, 10**9, places=8), st.sampled_from(["0", "167.41", "0.00000001"]))
+counts = st.one_of(st.none(), st.integers(0, 2**62))
+texts = st.one_of(st.none(), st.text(max_size=12))
+bars = st.fixed_dictionaries(
+    {name: st.just("A") for name in ("symbol", "interval")}
+    | {name: st.integers(0, 2**52) for name in ("start", "end")}
+    | {name: amounts for name in ("open", "high", "low", "close", "volume", "notional", "vwap")}
+    | {"trade_count": st.integers(0, 2**40), "rev": st.integers(0, 99)}
+    | {name: st.one_of(st.none(), st.integers(0, 2**52)) for name in ("open_us", "close_us")}
+    | {name: texts for name in ("first_trade_id", "last_trade_id")}
+    | {name: counts for name in ("kafka_partition", "first_offset", "last_offset")}
+    | {"state": st.sampled_from(["forming", "final", "amended", "synthetic"])}
+    | {name: texts for name in ("reason", "ruleset")}
+    | {name: st.one_of(st.none(), st.integers(0, 2**52)) for name in ("received_us", "processed_us")}
+)
+
+
+@given(st.lists(bars, max_size=3))
+def test_bar_fragments_any_bars_are_bar_json_field_by_field(rows: list[dict[str, object]]) -> None:
+    found = [orjson.loads(text) for text in bar_fragments(rows)]
+    assert found == [bar_json(row, "text") for row in rows]
+    assert all(list(each) == list(BarModel.model_fields) for each in found)
+
+
+@given(st.lists(bars, max_size=4), st.sampled_from(["text", "float"]))
+def test_json_with_rows_come_last_whatever_they_are_made_by(rows: list[dict[str, object]], numeric: str) -> None:
+    body = asyncio.run(json_with({"symbol": "A", "next": None}, "bars", rows, bar_json, numeric))  # type: ignore[arg-type]
+    expected = [bar_json(row, numeric) for row in rows]  # type: ignore[arg-type]
+    assert orjson.loads(body) == {"symbol": "A", "next": None, "bars": expected}
+
+
+def test_amounts_are_all_decimals_of_the_stores() -> None:
+    decimals = {
+        field.name for schema in (BAR_SCHEMA, TICK_SCHEMA) for field in schema if pa.types.is_decimal(field.type)
+    }
+    assert decimals == AMOUNTS

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from api.params import IndicatorsQuery
+from api.params_indicators import IndicatorsQuery
 from api.series import Series, SeriesReader
 from conf.settings import Settings
 from core.errors import StoreUnavailable

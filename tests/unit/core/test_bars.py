@@ -11,6 +11,7 @@ from core import rulesets
 from core.bars import BAR_RULES, fold_bars, identity
 from core.intervals import INTERVALS
 from core.records import BAR_COLUMNS, Bar, Tick
+from producers.feeds.decoding import Ordinals
 from tests.factories import MONDAY_US, tick
 from tests.unit.core import pandas_oracle
 
@@ -103,6 +104,15 @@ def test_identity_without_an_id_is_source_and_seq() -> None:
     assert identity(tick(seq=1, price="1")) == identity(tick(seq=1, price="2"))
     assert identity(tick(seq=1)) != identity(tick(seq=1, source="other"))
     assert identity(tick(seq=1)) != identity(tick(seq=2))
+
+
+def test_trades_that_a_feed_numbers_itself_are_all_counted_over_days() -> None:
+    """Their numbers recur: the first trade comes again with its number after 2^23 ms, its copy within the same one."""
+    at = [MONDAY_US + n * (1 << 23) * 1000 for n in range(20)]
+    numbers = Ordinals()
+    ticks = [tick(event_us=us, seq=numbers.next("AAPL", us)) for us in at]
+    assert len({one.seq for one in ticks}) == 1, "else this shows nothing"
+    assert sum(bar.trade_count for bar in fold([*ticks, *ticks]) if bar.interval == "1m") == len(ticks)
 
 
 def test_fold_bars_size_zero_sets_prices_and_no_volume() -> None:

@@ -86,13 +86,16 @@ def _key(row: dict) -> tuple:
 def test_bars_of_spark_equal_the_fold_of_core(spark, name: str) -> None:
     # Alone in its bars, and by the rules of `us-equity` too far from the market to make a price.
     sweep = tick(symbol="LONE", event_us=OPEN_US, conditions="20", venue="N")
-    ticks = [*extreme_ticks(5), sweep]
+    # A feed that numbers trades itself begins anew after 2^23 ms: not copies, unlike the last one.
+    rounds = [tick(symbol="MSFT", event_us=OPEN_US + n * (1 << 23) * 1000, seq=7) for n in (0, 1, 2, 1)]
+    ticks = [*extreme_ticks(5), sweep, *rounds]
     for each in ticks:
         check(each)
     ruleset = rulesets.load(name)
     expected = by_core(ticks, ruleset)
     assert by_spark(spark, ticks, ruleset) == expected
     assert len(expected) > 20
+    assert [row["trade_count"] for row in expected if row["symbol"] == "MSFT"] == [1] * 9
     if name == "us-equity":
         assert any(row["open"] is None and row["trade_count"] for row in expected)
 

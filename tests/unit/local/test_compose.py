@@ -16,7 +16,10 @@ from local.jars import ROOT
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-SECRETS = {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "INFLUX_PASSWORD", "INFLUX_TOKEN", "GRAFANA_PASSWORD"}
+SECRETS = {
+    *("POSTGRES_PASSWORD", "REDIS_PASSWORD", "INFLUX_PASSWORD", "INFLUX_TOKEN", "GRAFANA_PASSWORD"),
+    "TICKSTREAM_API_BOOTSTRAP_KEY",
+}
 ONE_SHOT = {name for name, service in SERVICES.items() if service.get("restart") == "no"}
 
 every_service = pytest.mark.parametrize("name", SERVICES)
@@ -32,7 +35,7 @@ def test_full_set_is_there_and_tools_are_optional() -> None:
     assert tools == {"kafka-ui", "pgadmin"}
     assert SERVICES.keys() - tools - ONE_SHOT == {
         *("timescaledb", "influxdb", "kafka", "redis", "spark-master", "spark-worker-1", "spark-worker-2"),
-        *("live", "stores", "relay", "api", "feed", "poll", "prometheus", "grafana"),
+        *("live", "stores", "relay", "tick-relay", "api", "feed", "poll", "prometheus", "grafana"),
     }
 
 

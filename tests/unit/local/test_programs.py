@@ -24,7 +24,9 @@ from tests.feeds import settings_with_keys
 
 
 def test_feed_is_last_so_that_it_is_stopped_first() -> None:
-    assert [program.name for program in programs(Feed(), "all")] == ["live", "stores", "relay", "api", "poll", "feed"]
+    assert [program.name for program in programs(Feed(), "all")] == [
+        *("live", "stores", "relay", "ticks", "api", "poll", "feed"),
+    ]
 
 
 def test_replay_runs_once_and_all_others_for_ever(tmp_path: Path) -> None:

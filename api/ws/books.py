@@ -1,0 +1,183 @@
+"""What a worker knows of one symbol and interval: the newest bars, and a bounded ring to resume from."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from api.ws.items import BARS, INDICATORS, TICKS, BarItem, Stream, TickItem
+
+if TYPE_CHECKING:
+    from api.ws.client import Client, Subscription
+
+NEWEST_BARS = 32
+RING_ITEMS = 256
+RING_TICKS = 1_000
+
+
+class Book:
+    """Of bars. `last_seq` is that of the newest message, 0 for none.
+
+    It is `opened` once the tail was read; what comes before waits.
+    """
+
+    channels: tuple[str, ...] = (BARS, INDICATORS)
+
+    def __init__(self, symbol: str, interval: str) -> None:
+        self.symbol, self.interval = symbol, interval
+        self.streams = {name: Stream.of(name, symbol, interval) for name in self.channels}
+        self.followers: dict[str, dict[Client, Subscription]] = {name: {} for name in self.channels}
+        self.last_seq = 0
+        self.opened = asyncio.Event()
+        self.newest: dict[int, BarItem] = {}
+        # By channel the start from which the database was read too; what was evicted since is known no more.
+        self._complete: dict[str, int] = {}
+        self._evicted = -1
+        self._waiting: list[bytes] = []
+        self._ring: deque[BarItem] = deque()
+        self._floor = 0
+
+    @property
+    def redis_channel(self) -> bytes:
+        return f"bar:{self.symbol}:{self.interval}".encode()
+
+    @property
+    def followed(self) -> bool:
+        return any(self.followers.values())
+
+    def take(self, payload: bytes) -> tuple[BarItem | None, bool]:
+        """A published message: the item to send on, None when it is no news, and whether others were missed."""
+        if not self.opened.is_set():
+            self._waiting.append(payload)
+            return None, False
+        item = BarItem(payload)
+        if item.seq <= self.last_seq:
+            return None, False
+        missed = self.last_seq > 0 and item.seq > self.last_seq + 1
+        self.last_seq = item.seq
+        if not item.newer_than(self.newest.get(item.start)):
+            return None, missed  # a Redis that lost its last second is told again what it knew
+        self._keep(item)
+        return item, missed
+
+    def begin(self, seq: int, bars: Iterable[BarItem]) -> list[bytes]:
+        """Start from the tail as of `seq`; the messages that came meanwhile, to be taken now."""
+        self.last_seq = self._floor = max(seq, self.last_seq)
+        self.add(bars)
+        self.opened.set()
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def add(self, bars: Iterable[BarItem]) -> list[BarItem]:
+        """Bars from a store; those that were not known, by start. What was sent meanwhile stays newer."""
+        fresh = []
+        for bar in sorted(bars, key=lambda each: each.start):
+            held = self.newest.get(bar.start)
+            if bar.newer_than(held):
+                fresh.append(bar)
+                self._keep(bar, ring=False)
+            elif held is not None and held.rev == bar.rev and held.indicators is None and bar.indicators is not None:
+                held.indicators = bar.indicators
+        return fresh
+
+    def recover(self, seq: int, bars: Iterable[BarItem]) -> list[BarItem]:
+        """The tail as of `seq` after messages may have been missed; the bars of it that were not known."""
+        missed = self.add(bars)
+        self.last_seq = max(seq, self.last_seq)
+        if missed:
+            self._ring.clear()
+            self._floor = self.last_seq
+        return missed
+
+    def since_seq(self, seq: int) -> list[BarItem] | None:
+        """What came after `seq`, as far as it is not superseded; None when the ring does not reach back."""
+        if not self._floor <= seq <= self.last_seq:
+            return None
+        found = [item for item in self._ring if item.seq > seq]
+        return found + [item for item in self.newest.values() if item.conflates and item.seq > seq]
+
+    def last(self, count: int) -> list[BarItem] | None:
+        """The last `count` bars that are closed and what is forming after them; None when it knows too few."""
+        bars = [self.newest[start] for start in sorted(self.newest)]
+        closed = [place for place, bar in enumerate(bars) if not bar.conflates]
+        if len(closed) < count:
+            return None
+        return bars[closed[-count] :] if count else [bar for bar in bars[-1:] if bar.conflates]
+
+    def last_closed(self) -> int | None:
+        """The newest start that is closed, or else the oldest one it knows."""
+        closed = [start for start, bar in self.newest.items() if not bar.conflates]
+        return max(closed) if closed else min(self.newest, default=None)
+
+    def since(self, start: int) -> list[BarItem]:
+        """The bars that it knows from this start on."""
+        return [self.newest[each] for each in sorted(self.newest) if each >= start]
+
+    def completed(self, channel: str, start: int) -> None:
+        """All bars of the database from this start on were added."""
+        self._complete[channel] = min(start, self._complete.get(channel, start))
+
+    def doubt(self) -> None:
+        """Messages may have been missed: what was complete may be so no more."""
+        self._complete.clear()
+
+    def reaches(self, start: int, channel: str) -> bool:
+        """Whether it knows all bars from this start on."""
+        return channel in self._complete and start >= self._complete[channel] and start > self._evicted
+
+    def _keep(self, item: BarItem, ring: bool = True) -> None:
+        self.newest[item.start] = item
+        while len(self.newest) > NEWEST_BARS:
+            self._evicted = min(self.newest)
+            del self.newest[self._evicted]
+        if ring and not item.conflates:
+            self._ring.append(item)
+            if len(self._ring) > RING_ITEMS:
+                self._floor = self._ring.popleft().seq
+
+
+class TickBook:
+    """Of ticks: nothing but the ring. What was missed is not kept anywhere that is fast."""
+
+    channels: tuple[str, ...] = (TICKS,)
+    interval = ""
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.streams = {TICKS: Stream.of(TICKS, symbol, "")}
+        self.followers: dict[str, dict[Client, Subscription]] = {TICKS: {}}
+        self.last_seq = 0
+        self.opened = asyncio.Event()
+        self._ring: deque[TickItem] = deque()
+        self._floor = 0
+
+    @property
+    def redis_channel(self) -> bytes:
+        return f"tick:{self.symbol}".encode()
+
+    @property
+    def followed(self) -> bool:
+        return any(self.followers.values())
+
+    def take(self, payload: bytes) -> tuple[TickItem | None, bool]:
+        """As `Book.take`; the first message says what the numbers begin with."""
+        item = TickItem(payload)
+        if item.seq <= self.last_seq:
+            return None, False
+        missed = self.last_seq > 0 and item.seq > self.last_seq + 1
+        if missed or not self.last_seq:
+            self._ring.clear()
+            self._floor = item.seq - 1
+        self.last_seq = item.seq
+        self._ring.append(item)
+        if len(self._ring) > RING_TICKS:
+            self._floor = self._ring.popleft().seq
+        return item, missed
+
+    def since_seq(self, seq: int) -> list[TickItem] | None:
+        if not self.last_seq or not self._floor <= seq <= self.last_seq:
+            return None
+        return [item for item in self._ring if item.seq > seq]
+
+
+AnyBook = Book | TickBook

@@ -1,0 +1,158 @@
+"""`python -m benchmarks.socket_client FILE CLIENTS PER_CLIENT SYMBOL…`: sockets that note what arrives, until SIGTERM.
+
+One light process for all of them: frames are split by hand, nothing is decoded but the numbers that are kept. Client
+number i follows PER_CLIENT symbols from i x PER_CLIENT on, round and round.
+"""
+
+import asyncio
+import re
+import signal
+import sys
+import time
+from array import array
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import uvloop
+
+from benchmarks.measure import Seen
+from conf.settings import load_settings
+
+READY = "subscribed"
+COLUMNS = ("client", "symbol", "arrival_us", "start", "final", "last_offset", "trade_count", "event_us", "received_us",
+           "processed_us", "relayed_us", "sent_us")  # fmt: skip
+_UPDATE = re.compile(
+    rb'"type":"update","channel":"bars","symbol":"([^"]*)".*?"state":"(\w+)".*?"start":(\d+).*?"trade_count":(\d+)'
+    rb'.*?"last_offset":(\d+).*?"event_us":(\w+),"received_us":(\w+),"processed_us":(\w+),"relayed_us":(\w+)'
+    rb',"sent_us":(\d+)',
+    re.DOTALL,
+)
+_UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+class Notes:
+    """Arrivals of all clients as columns of 64-bit integers."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self._codes = {name.encode(): code for code, name in enumerate(names)}
+        self._columns = [array("q") for _ in COLUMNS]
+        self._appends = [column.append for column in self._columns]
+
+    def note(self, client: int, arrival_us: int, found: tuple[bytes, ...]) -> None:
+        symbol, state, start, count, offset, *stamps = found
+        numbers = (client, self._codes[symbol], arrival_us, int(start), int(state != b"forming"), int(offset))
+        values = (*numbers, int(count), *(0 if each == b"null" else int(each) for each in stamps))
+        for append, value in zip(self._appends, values, strict=True):
+            append(value)
+
+    def save(self, path: Path, lost: int) -> None:
+        columns = {name: np.array(column, np.int64) for name, column in zip(COLUMNS, self._columns, strict=True)}
+        np.savez(path, names=np.array(self.names, dtype=np.str_), lost=np.array(lost), **columns)
+
+
+class Socket(asyncio.Protocol):
+    """One client: whole frames are looked through, the rest waits for more bytes."""
+
+    def __init__(self, number: int, symbols: list[str], notes: Notes) -> None:
+        self._number = number
+        self._symbols = symbols
+        self._notes = notes
+        self._rest = b""
+        self._open = False
+        self.ready = asyncio.get_running_loop().create_future()
+        self.lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        transport.write(_UPGRADE)  # type: ignore[attr-defined]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if not self.ready.done():
+            self.ready.set_exception(exc or ConnectionError("closed"))
+
+    def data_received(self, data: bytes) -> None:
+        now_us = time.time_ns() // 1000
+        if not self._open:
+            _, end, data = data.partition(b"\r\n\r\n")
+            self._open = bool(end)
+            self._subscribe()
+        data = self._rest + data
+        end = whole(data)
+        self._rest = data[end:]
+        if not self.ready.done():
+            if b'"snapshot"' in data[:end]:
+                self.ready.set_result(None)
+            return
+        for found in _UPDATE.findall(data[:end]):
+            self._notes.note(self._number, now_us, found)
+
+    def _subscribe(self) -> None:
+        asked = {"type": "subscribe", "channel": "bars", "symbols": self._symbols, "snapshot": 0}
+        payload = msgspec.json.encode(asked)
+        size = len(payload)
+        length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+        self._transport.write(b"\x81" + length + bytes(4) + payload)  # type: ignore[attr-defined]
+
+
+def whole(data: bytes) -> int:
+    """Where the last whole frame ends.
+
+    >>> whole(b"\\x81\\x02{}\\x81\\x05{")
+    4
+    """
+    at = 0
+    while True:
+        if len(data) < at + 2:
+            return at
+        size, head = data[at + 1], 2
+        if size == 126:
+            size, head = int.from_bytes(data[at + 2 : at + 4], "big"), 4
+        elif size == 127:
+            size, head = int.from_bytes(data[at + 2 : at + 10], "big"), 10
+        if len(data) < at + head + size:
+            return at
+        at += head + size
+
+
+def seen_by(path: Path) -> tuple[list[Seen], dict[str, np.ndarray], int]:
+    """What each client saw, all columns together, and how many sockets were lost."""
+    with np.load(path) as held:
+        names, lost = held["names"].tolist(), int(held["lost"])
+        columns = {name: held[name] for name in COLUMNS}
+    order = np.argsort(columns["client"], kind="stable")
+    clients, starts = np.unique(columns["client"][order], return_index=True)
+    parts = np.split(order, starts[1:]) if len(clients) else []
+    kept = ("symbol", "arrival_us", "start", "last_offset", "trade_count")
+    return [Seen(names, *(columns[name][part] for name in kept)) for part in parts], columns, lost
+
+
+async def _run(path: Path, clients: int, per_client: int, symbols: list[str]) -> None:
+    loop, port = asyncio.get_running_loop(), load_settings().api_port
+    stopping = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    notes, sockets = Notes(symbols), []
+    for number in range(clients):
+        mine = [symbols[(number * per_client + k) % len(symbols)] for k in range(per_client)]
+        socket = Socket(number, mine, notes)
+        await loop.create_connection(lambda one=socket: one, "127.0.0.1", port)  # type: ignore[misc]
+        await asyncio.wait_for(socket.ready, 30)
+        sockets.append(socket)
+    print(READY, flush=True)
+    await stopping.wait()
+    notes.save(path, sum(socket.lost for socket in sockets))
+
+
+def main() -> int:
+    path, clients, per_client, *symbols = sys.argv[1:]
+    uvloop.run(_run(Path(path), int(clients), int(per_client), symbols))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

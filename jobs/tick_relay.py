@@ -1,0 +1,203 @@
+"""Carry raw ticks from Kafka to those who listen in Redis, and to nobody else. Needs no Spark.
+
+Reads the topic `ticks` from its end, and only while somebody has subscribed to a channel `tick:{symbol}`. A message is
+the tick's JSON with `stream_seq`, which grows by one from message to message of a symbol, and `relayed_us` as its
+first keys; `seq` is the venue's.
+It keeps nothing: ticks that came while it was away are in the database.
+"""
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import redis
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from conf.settings import Settings, load_settings
+from conf.topics import TICKS
+from core.errors import InvalidTick, StoreUnavailable, TickstreamError
+from core.records import Tick
+from core.validate import check
+from producers.topics import ensure_topics, partition_count
+from stores.redis import TIMEOUT_SECONDS, translated
+from stores.redis_seq import Sequences
+from stores.retry import pause_before, retrying
+
+LOOK_SECONDS = 1.0
+BATCH_TICKS = 2_000
+CHANNEL = "tick:"
+_tick = msgspec.json.Decoder(Tick)
+_log = structlog.get_logger("jobs.tick_relay")
+
+
+class TickRelay:
+    """Publishes until told to stop. `published` counts messages, `invalid` records that are no ticks.
+
+    `wanted` are the symbols that somebody listens to, and `reading` says whether it stands at the end of the topic, as
+    it does while there are any.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._topic = settings.topic(TICKS)
+        self._known = settings.known_symbols
+        self._tolerance_us = int(settings.future_tolerance_seconds * 1_000_000)
+        self._client = redis.Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+        )
+        self._sequences = Sequences()
+        self.wanted: frozenset[bytes] = frozenset()
+        self._looked_at = float("-inf")
+        self._stopping = threading.Event()
+        self.reading = False
+        self.published = 0
+        self.invalid = 0
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Until `stop`. A Redis or broker that is down is waited for, and what passes meanwhile is passed over."""
+        while not self._stopping.is_set():
+            self._look()
+            if not self.wanted:
+                self._stopping.wait(LOOK_SECONDS)
+            else:
+                self._follow()
+        self._client.close()
+
+    def _follow(self) -> None:
+        """Read from the end for as long as anybody listens."""
+        consumer = self._at_end()
+        self.reading = True
+        try:
+            while self.wanted and not self._stopping.is_set():
+                messages = _poll(consumer)
+                self._publish(messages)
+                self._look()
+        finally:
+            self.reading = False
+            consumer.close()
+
+    def _look(self) -> None:
+        """Ask once a second who listens."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        try:
+            with translated():
+                channels = self._client.pubsub_channels(f"{CHANNEL}*")
+        except StoreUnavailable as error:
+            self._lost(error)
+            return
+        self.wanted = frozenset(channel[len(CHANNEL) :] for channel in channels)
+
+    def _publish(self, messages: Iterable[Message]) -> None:
+        """Send on what is a tick of a wanted symbol, in one round trip."""
+        pipeline = self._client.pipeline(transaction=False)
+        for message in messages:
+            key = message.key() or b""
+            # Producers key by symbol: what nobody wants is not even decoded.
+            if key in self.wanted and (text := self._numbered(message)) is not None:
+                pipeline.publish(CHANNEL.encode() + key, text)
+        if not len(pipeline):
+            return
+        try:
+            with translated():
+                self.published += len(pipeline.execute())
+        except StoreUnavailable as error:
+            self._lost(error)
+
+    def _numbered(self, message: Message) -> bytes | None:
+        """The tick with its number; None for what is no tick, or one of another symbol than its key says."""
+        value = message.value() or b""
+        now_us = time.time_ns() // 1000
+        try:
+            tick = _tick.decode(value)
+            check(tick, now_us=now_us, future_tolerance_us=self._tolerance_us, known_symbols=self._known)
+        except (msgspec.DecodeError, UnicodeDecodeError, InvalidTick):
+            self.invalid += 1
+            return None
+        if tick.kind == "heartbeat" or tick.symbol.encode() != message.key():
+            return None
+        seq = self._sequences.take((tick.symbol, ""), now_us)
+        return b'{"stream_seq":%d,"relayed_us":%d,%b' % (seq, now_us, value.lstrip()[1:])
+
+    def _lost(self, error: StoreUnavailable) -> None:
+        _log.warning("redis is down, waiting", error=str(error))
+        self.wanted = frozenset()
+        self._sequences.forget()
+        self._stopping.wait(pause_before(0, error.retry_after))
+
+    def _at_end(self) -> Consumer:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._settings.kafka_bootstrap,
+                "group.id": f"{self._topic}.tick-relay",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "latest",
+                "fetch.wait.max.ms": 100,
+                "check.crcs": False,
+                "log_level": 0,
+            }
+        )
+        retrying("kafka", lambda: _seek_end(consumer, self._settings, self._topic), 60.0)
+        return consumer
+
+
+def _seek_end(consumer: Consumer, settings: Settings, topic: str) -> None:
+    """Stand behind the last record of each partition, whatever a later question finds there."""
+    try:
+        places = [TopicPartition(topic, n) for n in range(partition_count(settings.kafka_bootstrap, topic))]
+        for place in places:
+            place.offset = consumer.get_watermark_offsets(place, timeout=10)[1]
+        consumer.assign(places)
+    except KafkaException as error:
+        raise StoreUnavailable("kafka", error.args[0].str(), retry_after=0.2) from error
+
+
+def _poll(consumer: Consumer) -> list[Message]:
+    """Whatever is there, as soon as anything is."""
+    first = consumer.poll(0.2)
+    if first is None:
+        return []
+    found = [first, *consumer.consume(BATCH_TICKS, 0)]
+    return [message for message in found if message.error() is None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 when stopped, 1 with one line on what went wrong."""
+    _parser().parse_args(arguments)
+    try:
+        settings = load_settings()
+        retrying("kafka", lambda: ensure_topics(settings.kafka_bootstrap, settings), settings.store_retry_seconds)
+        relay = TickRelay(settings)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: relay.stop())
+        _log.info("tick relay started", kafka=settings.kafka_bootstrap, topic=settings.topic(TICKS))
+        relay.run()
+        _log.info("tick relay stopped", published=relay.published, invalid=relay.invalid)
+    except TickstreamError as error:
+        sys.stderr.write(f"tick relay: {error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog="python -m jobs.tick_relay",
+        description=__doc__,
+        epilog="Stop it with Ctrl-C. It holds nothing, so it can be started again at any time.",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
