@@ -93,6 +93,11 @@ class Settings(BaseModel):
     lake_trigger_seconds: float = Field(60, ge=0, description="how often the lake gets new files; fewer are larger")
     max_ticks_per_batch: int = Field(400_000, ge=1000, description="how much of a backlog one micro-batch reads")
 
+    reconcile_seconds: float = Field(60, gt=0, description="how often bars are held against the tick log")
+    reconcile_minutes: int = Field(
+        120, ge=1, description="how far back that is done by itself; for more, jobs/reconcile.py --from"
+    )
+
     redis_ttl_seconds: int = Field(300, ge=1, description="lifetime of Redis keys")
     retention_ticks_days: int = Field(30, ge=1, description="how long raw ticks are kept in the database")
     retention_bars_days: int = Field(365, ge=1, description="how long bars are kept in the database")

@@ -5,6 +5,7 @@ docs/decisions/0005 says why this is not `transformWithState`.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,10 @@ from stores.schema import INDICATOR_SCHEMA
 _INPUTS = ("open", "high", "low", "close", "volume", "notional")
 _SAVED = pa.schema([(name, pa.string()) for name in ("interval", "symbol", "specs")] + [("state", pa.binary())])
 _INITIAL = -1
+_AMENDED = b"amended"
+_NEVER = 1 << 62
+# A series of at most so many bars is made again from its first; of a longer one this many are more than stable.
+EXACT_BARS = 100_000
 _KEPT_VERSIONS = 5
 _log = structlog.get_logger("jobs.indicators")
 
@@ -66,6 +71,17 @@ class BatchIndicators:
             except ValueError as error:
                 _log.warning("indicators begin anew", symbol=row["symbol"], interval=row["interval"], error=str(error))
 
+    def specs(self, interval: str) -> str:
+        """The set of an interval, as STATE_SCHEMA names it; empty for one that is not configured."""
+        return self._sets[interval].specs if interval in self._sets else ""
+
+    def put(self, symbol: str, interval: str, state: bytes | None) -> None:
+        """Go on from a state of the very same set; None begins anew."""
+        held = self._states.get(interval)
+        if held is not None:
+            own = held.indicators
+            held.put(symbol, own.initial(1)[0] if state is None else own.adopt(own.specs, state))
+
     def _of_interval(self, final: pa.Table, interval: str) -> pa.Table:
         bars = final.filter(pc.equal(final["interval"], interval))
         held, symbols = self._states[interval], bars["symbol"].to_pylist()
@@ -85,6 +101,26 @@ class BatchIndicators:
         return pa.table(columns).cast(INDICATOR_SCHEMA)
 
 
+class History(Protocol):
+    """What the database knows of amended series; every call raises StoreUnavailable."""
+
+    def amended_since(self, number: int) -> Sequence[tuple[str, str, int]]:
+        """`(symbol, interval, number)` of the series of which a bar was amended after that number, by number."""
+        ...
+
+    def doubt(self, keys: Sequence[tuple[str, str]]) -> None:
+        """The indicators of these (symbol, interval) may not follow an amendment: reconciling is to look again."""
+        ...
+
+    def state_before(self, symbol: str, interval: str, before_us: int) -> tuple[str, bytes] | None:
+        """Specs and state after the last bar before a moment, where the state of just that bar is held."""
+        ...
+
+    def bars_of(self, symbol: str, interval: str, before_us: int, count: int) -> pa.Table:
+        """The last `count` bars before a moment, as BAR_SCHEMA."""
+        ...
+
+
 class FinalIndicators:
     """The indicators of the final query. Their states lie beside Spark's own, a version per micro-batch with bars.
 
@@ -92,11 +128,21 @@ class FinalIndicators:
     A query without any version begins with what `initial` gives: the states saved with the newest bars.
     """
 
-    def __init__(self, indicators: BatchIndicators, folder: Path, initial: Callable[[], pa.Table]) -> None:
+    def __init__(
+        self,
+        indicators: BatchIndicators,
+        folder: Path,
+        initial: Callable[[], pa.Table],
+        history: History | None = None,
+    ) -> None:
         self._indicators = indicators
         self._folder = folder
         self._initial = initial
+        self._history = history
         self._done: int | None = None
+        self._amended = 0
+        """The number of the last amendment that the states know of."""
+        self._doubted: set[tuple[str, str]] = set()
 
     def rows(self, final: pa.Table, batch_id: int) -> pa.Table:
         """A batch of INDICATOR_SCHEMA. Raises StoreUnavailable when the states cannot be read or kept."""
@@ -105,6 +151,8 @@ class FinalIndicators:
         try:
             if self._done is None or self._done >= batch_id:
                 self._restore(batch_id)
+            if self._history is not None:
+                self._follow(self._history, final)
             rows = self._indicators.rows(final)
             self._save(batch_id)
         except OSError as error:
@@ -116,16 +164,48 @@ class FinalIndicators:
 
     def _restore(self, batch_id: int) -> None:
         before = [version for version in self._versions() if version < batch_id]
+        self._amended = 0
         if before:
-            self._indicators.restore(pa.ipc.open_file(self._path(max(before)).read_bytes()).read_all())
+            saved = pa.ipc.open_file(self._path(max(before)).read_bytes()).read_all()
+            self._indicators.restore(saved)
+            self._amended = int((saved.schema.metadata or {}).get(_AMENDED, 0))
         else:
             self._indicators.restore(self._initial())
             # Should this batch be repeated, the stores have its own states by then.
             self._save(_INITIAL)
 
+    def _follow(self, history: History, final: pa.Table) -> None:
+        """Make the states of amended series again, from the stored bars before those of this batch.
+
+        A version knows which amendments it has, so a batch that is repeated from an older one does the same again.
+        """
+        keys = set(zip(final["symbol"].to_pylist(), final["interval"].to_pylist(), strict=True))
+        try:
+            amended = history.amended_since(self._amended)
+            if self._doubted:
+                history.doubt(sorted(self._doubted))
+                self._doubted = set()
+        except StoreUnavailable as error:
+            # The other sinks are to have their bars all the same; the database will, and reconciling looks again.
+            _log.warning("cannot ask for amendments", error=str(error))
+            self._doubted |= keys
+            return
+        for symbol, interval, number in amended:
+            self._remake(history, symbol, interval, _first_start(final, symbol, interval))
+            self._amended = number
+
+    def _remake(self, history: History, symbol: str, interval: str, before_us: int) -> None:
+        """The state of a series after its last stored bar before this moment."""
+        specs, state = history.state_before(symbol, interval, before_us) or ("", None)
+        known = state if specs == self._indicators.specs(interval) else None
+        self._indicators.put(symbol, interval, known)
+        if known is None:
+            self._indicators.rows(history.bars_of(symbol, interval, before_us, EXACT_BARS))
+
     def _save(self, batch_id: int) -> None:
         sink, states = pa.BufferOutputStream(), self._indicators.states()
-        with pa.ipc.new_file(sink, _SAVED) as writer:
+        states = states.replace_schema_metadata({_AMENDED: str(self._amended)})
+        with pa.ipc.new_file(sink, states.schema) as writer:
             writer.write_table(states)
         write_atomically(self._path(batch_id), sink.getvalue().to_pybytes())
         for version in sorted(self._versions())[:-_KEPT_VERSIONS]:
@@ -136,6 +216,13 @@ class FinalIndicators:
 
     def _path(self, version: int) -> Path:
         return self._folder / f"{version}.arrow"
+
+
+def _first_start(final: pa.Table, symbol: str, interval: str) -> int:
+    """The start of the first bar of a series in a batch, epoch microseconds; without one, later than any."""
+    own = final.filter(pc.and_(pc.equal(final["symbol"], symbol), pc.equal(final["interval"], interval)))
+    found: int | None = pc.min(own["start"].cast(pa.int64())).as_py()
+    return _NEVER if found is None else found
 
 
 def _floats(amounts: pa.ChunkedArray) -> Array:

@@ -25,6 +25,8 @@ from jobs.sinks import Sinks
 from jobs.ticks import accepted, parse, read_partition, read_topic
 
 QUERIES = ("live", "final", "archive")
+# Beside the queries, in the thread of `jobs.reconcile`.
+RECONCILE = "reconcile"
 LIVE_TRIGGERS = ("realtime", "microbatch")
 
 
@@ -108,11 +110,13 @@ def _final(spark: SparkSession, settings: Settings, sinks: Sinks, clock: Clock) 
     ticks = deduplicated(functools.reduce(DataFrame.unionByName, partitions))
     rows = bars(ticks, settings.bar_intervals, _ruleset(settings), settings.lateness_seconds)
     folder = settings.checkpoint_path / "final" / "indicators"
-    indicators = FinalIndicators(BatchIndicators(settings, settings.bar_intervals), folder, sinks.read_states)
+    made = BatchIndicators(settings, settings.bar_intervals)
+    indicators = FinalIndicators(made, folder, sinks.read_states, history=sinks)
 
     def write(batch: DataFrame, batch_id: int) -> None:
         final = as_final(batch, clock.now_us()).toArrow()
-        sinks.write_bars(final, indicators.rows(final, batch_id))
+        with sinks.turn:
+            sinks.write_bars(final, indicators.rows(final, batch_id))
 
     return rows.writeStream.outputMode("append").foreachBatch(write)
 
@@ -129,7 +133,8 @@ def _ruleset(settings: Settings) -> rulesets.Ruleset:
 def names(text: str) -> Sequence[str]:
     """`"live,final"` as query names. Raises ValueError for an unknown one."""
     wanted = [part.strip() for part in text.split(",") if part.strip()]
-    unknown = [name for name in wanted if name not in QUERIES]
+    known = (*QUERIES, RECONCILE)
+    unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
-        raise ValueError(f"unknown query {', '.join(unknown) or '(none given)'}; known: {', '.join(QUERIES)}")
+        raise ValueError(f"unknown query {', '.join(unknown) or '(none given)'}; known: {', '.join(known)}")
     return wanted

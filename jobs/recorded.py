@@ -15,7 +15,7 @@ from core.auctions import AuctionSelector, Override
 from core.errors import InputError
 from core.records import SCALE
 from core.rulesets import Ruleset
-from jobs.ticks import CANONICAL, canonical, condition_mask, without_duplicates
+from jobs.ticks import AMENDING, CANONICAL, canonical, condition_mask, corrected, identity, without_duplicates
 from jobs.validate import first_reason, scaled_amounts
 from producers.reading import TickFile
 from stores.lake import make_lake
@@ -38,11 +38,15 @@ def read_lake(
     end_us: int = _MAX_US,
     symbols: Sequence[str] | None = None,
 ) -> DataFrame:
-    """Canonical ticks of the lake in `[start_us, end_us)` by event time, each trade once."""
-    paths = make_lake(settings).paths("ticks", start_us, end_us, symbols)
-    if not paths:
+    """Canonical ticks of the lake in `[start_us, end_us)` by event time, each trade once, as corrections left it.
+
+    Corrections and cancels count whenever they came after `start_us`.
+    """
+    lake = make_lake(settings)
+    if not lake.paths("ticks", start_us, end_us, symbols):
         raise InputError(f"the lake at {settings.lake_path} holds no ticks of that range")
-    return without_duplicates(_between(_logged(spark.read.parquet(*paths)), start_us, end_us, symbols))
+    paths = lake.paths("ticks", start_us, _MAX_US, symbols)
+    return corrected(without_duplicates(_between(_logged(spark.read.parquet(*paths)), start_us, end_us, symbols)))
 
 
 def read_table(
@@ -52,12 +56,12 @@ def read_table(
     end_us: int = _MAX_US,
     symbols: Sequence[str] | None = None,
 ) -> DataFrame:
-    """Canonical ticks of the table in `[start_us, end_us)` by event time, each trade once.
+    """Canonical ticks of the table in `[start_us, end_us)` by event time, each trade once, as corrections left it.
 
-    They pass through a file under `settings.data_path`, which executors must see; it is removed when Python ends.
+    Corrections and cancels count whenever they came. All pass through a file under `settings.data_path`, which
+    executors must see; it is removed when Python ends.
     """
-    settings.data_path.mkdir(parents=True, exist_ok=True)
-    folder = tempfile.TemporaryDirectory(prefix="table-", dir=settings.data_path)
+    folder = table_folder(settings)
     atexit.register(folder.cleanup)
     path = Path(folder.name) / "ticks.parquet"
     dsn = settings.postgres_dsn.get_secret_value()
@@ -65,7 +69,18 @@ def read_table(
         count = export_ticks(dsn, path, start_us, end_us, symbols, bar.update)
     if count == 0:
         raise InputError("the table ticks holds nothing of that range")
-    return without_duplicates(_logged(spark.read.parquet(str(path.resolve()))))
+    return read_exported(spark, path)
+
+
+def table_folder(settings: Settings) -> "tempfile.TemporaryDirectory[str]":
+    """A new folder for ticks of the table, where executors see it."""
+    settings.data_path.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="table-", dir=settings.data_path)
+
+
+def read_exported(spark: SparkSession, path: Path) -> DataFrame:
+    """Canonical ticks of a file of TICK_SCHEMA, each trade once, as corrections left it."""
+    return corrected(without_duplicates(_logged(spark.read.parquet(str(path.resolve())))))
 
 
 def read_files(spark: SparkSession, files: Sequence[TickFile], ruleset: Ruleset) -> DataFrame:
@@ -76,7 +91,7 @@ def read_files(spark: SparkSession, files: Sequence[TickFile], ruleset: Ruleset)
     paths = [str(file.path) for file in files]
     frame = spark.read.csv(paths, header=True) if files[0].path.suffix == ".csv" else spark.read.parquet(*paths)
     if "identity" in frame.columns:
-        return without_duplicates(_logged(frame))
+        return corrected(without_duplicates(_logged(frame)))
     timed = _at_effective_time(_recorded_fields(frame, files), ruleset)
     valid = canonical(timed.where(first_reason(scaled_amounts(), None, 0, None).isNull()))
     # Looked for before validation, so that this pass reads only the columns that make an identity.
@@ -188,9 +203,14 @@ def _logged(frame: DataFrame) -> DataFrame:
         raise InputError(f"not a tick log: {', '.join(missing)} missing")
     timed = frame.withColumn("event_us", F.unix_micros("event_time"))
     units = {name: (F.col(name) * F.lit(SCALE).cast("decimal(9,0)")).cast("long") for name in ("price", "size")}
-    return timed.withColumns(units).select(*CANONICAL)
+    scaled = timed.withColumns(units)
+    # A log may name a correction like its trade, as it did once.
+    amending = F.when(F.col("kind").isin(*AMENDING), identity()).otherwise(F.col("identity"))
+    return scaled.withColumn("identity", amending).select(*CANONICAL)
 
 
 def _between(ticks: DataFrame, start_us: int, end_us: int, symbols: Sequence[str] | None) -> DataFrame:
-    within = ticks.where((F.col("event_us") >= start_us) & (F.col("event_us") < end_us))
+    within = ticks.where(
+        (F.col("event_us") >= start_us) & ((F.col("event_us") < end_us) | F.col("kind").isin(*AMENDING))
+    )
     return within if symbols is None else within.where(F.col("symbol").isin(*symbols))

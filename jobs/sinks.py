@@ -4,6 +4,7 @@ One store being down does not keep the others from being written; the batch then
 repeated from the checkpoint, which changes nothing in the stores that already have it.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,7 +22,7 @@ from producers.topics import partition_count
 from stores.base import BarSink
 from stores.influx import make_influx
 from stores.lake import LakeStore, make_lake
-from stores.redis import live_rows, make_redis
+from stores.redis import RedisStore, live_rows, make_redis
 from stores.retry import retrying
 from stores.schema import BAR_SCHEMA
 from stores.timescale import make_timescale
@@ -54,6 +55,8 @@ class Sinks:
         self._lake = make_lake(settings)
         self._bar_sinks = list(bar_sinks) if bar_sinks is not None else self._configured()
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="sink")
+        self.turn = threading.Lock()
+        """Who holds it changes bars: the final query or reconciling, of one driver, never both."""
 
     @property
     def partitions(self) -> int:
@@ -71,6 +74,30 @@ class Sinks:
         table = bars.select(BAR_SCHEMA.names).cast(BAR_SCHEMA)
         self._all([(sink.name, lambda sink=sink: sink.write_bars(table, indicators)) for sink in self._bar_sinks])
 
+    def write_amended(self, amended: pa.Table, newest: pa.Table, indicators: pa.Table) -> None:
+        """What the database has been given of amended series, to the other sinks.
+
+        `newest` are the last bars of these series and `indicators` all, both from the first amended bar on.
+        """
+        shown = pa.concat_tables([newest, amended]).cast(BAR_SCHEMA)
+        others = [sink for sink in self._bar_sinks if sink is not self._timescale]
+        self._all(
+            [
+                (sink.name, lambda sink=sink: sink.write_again(shown, indicators))
+                if isinstance(sink, RedisStore)
+                else (sink.name, lambda sink=sink: sink.write_bars(amended, indicators))
+                for sink in others
+            ]
+        )
+
+    def amended_since(self, number: int) -> list[tuple[str, str, int]]:
+        """`(symbol, interval, number)` of the series that were amended after that number. Does not retry."""
+        return self._timescale.amended_since(number)
+
+    def doubt(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Indicators of these (symbol, interval) may have been made of older bars: let reconciling look again."""
+        self._timescale.doubt(keys)
+
     def read_states(self) -> pa.Table:
         """The states of indicators that the database has, as STATE_SCHEMA."""
         return retrying(self._timescale.name, self._timescale.read_states, self._settings.store_retry_seconds)
@@ -81,6 +108,14 @@ class Sinks:
         first_us = min(bars["start"].cast(pa.int64()).to_pylist())
         keys = [(pair["symbol"], pair["interval"]) for pair in pairs]
         return self._timescale.read_bars_before(keys, first_us, count)
+
+    def state_before(self, symbol: str, interval: str, before_us: int) -> tuple[str, bytes] | None:
+        """Specs and state of a series after its last bar before a moment, where the database has just that state."""
+        return self._timescale.state_before(symbol, interval, before_us)
+
+    def bars_of(self, symbol: str, interval: str, before_us: int, count: int) -> pa.Table:
+        """The last `count` bars of a series before a moment, in microseconds, as the database has them."""
+        return self._timescale.read_bars_before([(symbol, interval)], before_us, count)
 
     def write_log(self, rows: pa.Table) -> None:
         """Archive rows: dead letters first, then the table `ticks`; of a retried batch only dead letters repeat."""

@@ -1,4 +1,4 @@
-"""Run the streaming queries: live, final, archive, together in one driver or each in its own."""
+"""Run the streaming queries: live, final, archive, together in one driver or each in its own; and reconciling."""
 
 import argparse
 import signal
@@ -16,7 +16,8 @@ from core.clock import SystemClock
 from core.errors import TickstreamError
 from jobs.pacemaker import Pacemaker
 from jobs.progress import report
-from jobs.queries import LIVE_TRIGGERS, QUERIES, names, start
+from jobs.queries import LIVE_TRIGGERS, QUERIES, RECONCILE, names, start
+from jobs.reconciler import Reconciler
 from jobs.session import session
 from jobs.sinks import Sinks
 from producers.topics import ensure_topics
@@ -25,12 +26,13 @@ from stores.retry import retrying
 _log = structlog.get_logger("jobs.stream")
 
 _EXAMPLES = """examples:
-  ./spark-submit.sh jobs/stream.py                              all three queries, until stopped
+  ./spark-submit.sh jobs/stream.py                              all of them, until stopped
   ./spark-submit.sh jobs/stream.py --queries final --available-now
                                                                 close what the topic holds, then end
   SPARK_MASTER=spark://host:7077 ./spark-submit.sh jobs/stream.py --queries live
 
-Each query continues from its own checkpoint below TICKSTREAM_DATA_PATH/checkpoints."""
+Each query continues from its own checkpoint below TICKSTREAM_DATA_PATH/checkpoints. `reconcile` amends bars that
+differ from the tick log and belongs into the driver of `final`; with --available-now it looks once, at the end."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,10 +64,17 @@ def run(settings: Settings, queries: Sequence[str], available_now: bool = False,
         running = [
             query
             for name in queries
+            if name != RECONCILE
             for query in start(name, spark, settings, sinks, SystemClock(), available_now, live_trigger)
         ]
         _log.info("started", queries=list(queries), kafka=settings.kafka_bootstrap, ruleset=settings.ruleset)
-        failure = _watch(running, stopping)
+        reconciler = Reconciler(spark, settings, sinks, SystemClock(), final_here="final" in queries)
+        if RECONCILE in queries and not available_now:
+            reconciler.start()
+        failure = _watch(running, stopping, alone=not running and not available_now)
+        reconciler.stop()
+        if RECONCILE in queries and available_now and failure is None:
+            reconciler.run_recent()
         if failure is None:
             # Spark reports each task that a stop interrupts as an error, with its stack.
             spark.sparkContext.setLogLevel("OFF")
@@ -80,8 +89,11 @@ def run(settings: Settings, queries: Sequence[str], available_now: bool = False,
     return 0 if failure is None else 1
 
 
-def _watch(running: Sequence[StreamingQuery], stopping: threading.Event) -> str | None:
-    """Wait for the end; the first failure in words, or None. One failed query stops all: a supervisor restarts us."""
+def _watch(running: Sequence[StreamingQuery], stopping: threading.Event, alone: bool) -> str | None:
+    """Wait for the end; the first failure in words, or None. One failed query stops all: a supervisor restarts us.
+
+    `alone`: reconciling goes on without any query.
+    """
     reported: dict[str, int] = {}
     while not stopping.wait(0.5):
         for query in running:
@@ -89,7 +101,7 @@ def _watch(running: Sequence[StreamingQuery], stopping: threading.Event) -> str 
         failed = next((query for query in running if not query.isActive and query.exception() is not None), None)
         if failed is not None:
             return f"query {failed.name} failed: {_first_line(failed.exception())}"
-        if not any(query.isActive for query in running):
+        if not alone and not any(query.isActive for query in running):
             return None
     return None
 
@@ -106,7 +118,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--queries", type=_names, default=list(QUERIES), help="comma-separated, of live, final, archive (default: all)"
+        "--queries",
+        type=_names,
+        default=[*QUERIES, RECONCILE],
+        help="comma-separated, of live, final, archive, reconcile (default: all)",
     )
     parser.add_argument("--available-now", action="store_true", help="process what the topic holds now, then end")
     parser.add_argument("--live-trigger", choices=LIVE_TRIGGERS, default=LIVE_TRIGGERS[0], help=argparse.SUPPRESS)

@@ -42,6 +42,7 @@ CANONICAL = (
 )
 # Cannot occur in a validated text field, so that joined identities stay unambiguous.
 SEPARATOR = "\x1f"
+AMENDING = ("correct", "cancel")
 
 
 def read_topic(spark: SparkSession, settings: Settings, max_ticks_per_batch: int | None = None) -> DataFrame:
@@ -98,7 +99,17 @@ def canonical(ticks: DataFrame) -> DataFrame:
 
 
 def identity() -> Column:
-    """`core.bars.identity` as one text: what makes two records one trade."""
+    """What makes two records one, as one text: of trades `core.bars.identity`.
+
+    A correction or cancel is a record of its own beside the trade that it names, and a trade may be corrected again.
+    """
+    told = [F.coalesce(F.col(name).cast("string"), F.lit("")) for name in ("kind", "event_us", "price", "size")]
+    amending = F.concat_ws(SEPARATOR, _trade_identity(), *told)
+    return F.when(F.col("kind").isin(*AMENDING), amending).otherwise(_trade_identity())
+
+
+def _trade_identity() -> Column:
+    """`core.bars.identity` of the trade that a record is, or names."""
     by_id = F.concat_ws(SEPARATOR, "symbol", F.lit("id"), F.coalesce("venue", F.lit("")), "trade_id")
     numbers = [F.col(name).cast("string") for name in ("event_us", "seq")]
     by_seq = F.concat_ws(SEPARATOR, "symbol", F.lit("seq"), "source", *numbers)
@@ -124,9 +135,10 @@ def without_duplicates(ticks: DataFrame, among: DataFrame | None = None) -> Data
     """
     hashes = (ticks if among is None else among).select(_identity_hash().alias("identity_hash"))
     recurring = hashes.groupBy("identity_hash").count().where("count > 1").select("identity_hash")
-    recurring = F.broadcast(recurring.localCheckpoint())
+    recurring = recurring.localCheckpoint()
     if recurring.isEmpty():
         return ticks
+    recurring = F.broadcast(recurring)
     hashed = ticks.withColumn("identity_hash", _identity_hash())
     unique = hashed.join(recurring, "identity_hash", "left_anti")
     suspects = hashed.join(recurring, "identity_hash", "left_semi")
@@ -135,7 +147,27 @@ def without_duplicates(ticks: DataFrame, among: DataFrame | None = None) -> Data
     return unique.unionByName(ranked.where("rank = 1").drop("rank")).drop("identity_hash")
 
 
+def corrected(ticks: DataFrame) -> DataFrame:
+    """Batch: the trades as corrections and cancels among `ticks` left them, each record once; both are then gone.
+
+    `core.corrections.corrected` in Spark. Looks first whether there are any, a cheap pass.
+    """
+    amending = ticks.where(F.col("kind").isin(*AMENDING))
+    trades = ticks.where(~F.col("kind").isin(*AMENDING))
+    if amending.isEmpty():
+        return trades
+    keyed = amending.withColumn("named", _trade_identity())
+    order = F.struct("received_us", F.coalesce("kafka_offset", F.lit(-1)), "event_us", "price", "size")
+    last = F.max_by(F.struct("price", "size", "conditions"), F.when(F.col("kind") == "correct", order))
+    verdicts = keyed.groupBy("named").agg(last.alias("told"), F.max(F.col("kind") == "cancel").alias("cancelled"))
+    joined = trades.withColumn("named", _trade_identity()).join(F.broadcast(verdicts), "named", "left")
+    told = {name: F.coalesce(f"told.{name}", name) for name in ("price", "size", "conditions")}
+    return joined.where(~F.coalesce("cancelled", F.lit(False))).withColumns(told).select(*CANONICAL)
+
+
 def _identity_hash() -> Column:
     by_id = F.xxhash64("symbol", F.lit("id"), "venue", "trade_id")
+    amending = F.xxhash64("symbol", "kind", "venue", "trade_id", "event_us", "price", "size")
+    by_id = F.when(F.col("kind").isin(*AMENDING), amending).otherwise(by_id)
     by_seq = F.xxhash64("symbol", F.lit("seq"), "source", "event_us", "seq")
     return F.when(F.col("trade_id").isNotNull(), by_id).otherwise(by_seq)

@@ -76,7 +76,7 @@ def programs(feed: Feed, ruleset: str) -> list[Program]:
     return [
         # Two drivers: a store that is down ends the second one's batches, and live goes on.
         Program("live", (*STREAM, "live")),
-        Program("stores", (*STREAM, "final,archive"), nice=priority.STORES),
+        Program("stores", (*STREAM, "final,archive,reconcile"), nice=priority.STORES),
         _python("relay", "jobs.relay", nice=priority.RELAY),
         _python("ticks", "jobs.tick_relay", nice=priority.RELAY),
         _python("api", "api"),

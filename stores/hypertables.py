@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long rows are kept, in days of event time; indicators as long as their bars."""
+    """How long rows are kept, in days of event time; indicators and older revisions as long as their bars."""
 
     ticks_days: int = 30
     bars_days: int = 365
@@ -37,6 +37,7 @@ class Hypertable:
 TICKS = Hypertable("ticks", "event_time", "symbol", "event_time DESC, identity", 2)
 BARS = Hypertable("bars", "start", 'symbol, "interval"', '"start" DESC', 7)
 INDICATORS = Hypertable("indicators", "start", 'symbol, "interval"', '"start" DESC', 7)
+REVISIONS = Hypertable("bar_revisions", "start", 'symbol, "interval"', '"start" DESC, known_at', 7)
 
 
 def apply(connection: psycopg.Connection, retention: Retention) -> bool:
@@ -53,7 +54,8 @@ def apply(connection: psycopg.Connection, retention: Retention) -> bool:
 
 def statements(retention: Retention, *, community: bool = True) -> list[str]:
     """The SQL, in order. Compression and policies are not in the Apache-licensed build (`community=False`)."""
-    days = ((TICKS, retention.ticks_days), (BARS, retention.bars_days), (INDICATORS, retention.bars_days))
+    bars_days = retention.bars_days
+    days = ((TICKS, retention.ticks_days), (BARS, bars_days), (INDICATORS, bars_days), (REVISIONS, bars_days))
     made = [_make(table) for table, _ in days]
     if not community:
         return made

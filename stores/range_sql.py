@@ -90,6 +90,20 @@ class Series:
 
 
 BARS = Series("bars", ("symbol", "interval"), ("start",))
+# Bars as they were known at a moment, which is given twice before the key. Conditions on the key reach both tables.
+KNOWN_BARS = Series(
+    """(SELECT DISTINCT ON (symbol, "interval", "start") * FROM (
+            SELECT * FROM bars WHERE known_at <= %s UNION ALL SELECT * FROM bar_revisions WHERE known_at <= %s) AS every
+        ORDER BY symbol, "interval", "start", known_at DESC) AS known""",
+    BARS.key,
+    BARS.order,
+)
+_OF_BAR = 'WHERE symbol = %s AND "interval" = %s AND "start" = %s'
+REVISIONS = f"""
+    SELECT {bar_columns(as_text=False)}, {epoch_us("known_at", "known_at")}
+    FROM (SELECT * FROM bars {_OF_BAR} UNION ALL SELECT * FROM bar_revisions {_OF_BAR}) AS every
+    ORDER BY every.known_at
+"""
 TICKS = Series("ticks", ("symbol",), ("event_time", "seq", "identity"))
 # What a bar that is amended, added, replaced or gone cannot leave as it was.
 BARS_VALIDATOR = f"""

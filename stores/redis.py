@@ -135,6 +135,15 @@ class RedisStore:
     def write_bars(self, bars: pa.Table, indicators: pa.Table | None = None) -> None:
         self.write_live(live_rows(bars, indicators))
 
+    def write_again(self, bars: pa.Table, indicators: pa.Table) -> None:
+        """Bars of which some are amended and others have new indicators: takes a bar of equal revision too.
+
+        The newest bar of a key comes first: where nothing is held any more, an older one must not pass for it.
+        """
+        rows = sorted(live_rows(bars, indicators), key=lambda row: -row.start)
+        for at in range(0, len(rows), ROWS_PER_CALL):
+            self._call(rows[at : at + ROWS_PER_CALL], again=True)
+
     def write_live(self, rows: Sequence[LiveRow]) -> int:
         """Write rows in one round trip per 200; how many were news and so were published.
 
@@ -153,7 +162,7 @@ class RedisStore:
     def close(self) -> None:
         self._client.close()
 
-    def _call(self, rows: Sequence[LiveRow]) -> int:
+    def _call(self, rows: Sequence[LiveRow], again: bool = False) -> int:
         now_us = time.time_ns() // 1000
         try:
             packed = [_packed(row, self._sequences.take((row.symbol, row.interval), now_us), now_us) for row in rows]
@@ -161,7 +170,7 @@ class RedisStore:
             raise InputError(f"{NAME}: not the JSON of a bar: {error}") from None
         with translated():
             accepted, renumbered = self._script(
-                args=[_encoder.encode(packed), now_us // SECOND_US, self._ttl, TAIL_BARS]
+                args=[_encoder.encode(packed), now_us // SECOND_US, self._ttl, TAIL_BARS, int(again)]
             )
         for place, seq in zip(renumbered[::2], renumbered[1::2], strict=True):
             row = rows[place - 1]

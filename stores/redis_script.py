@@ -26,8 +26,11 @@ local function number_anew(i, seq, held_seq, payload)
   return next_seq, '{"seq":' .. next_seq .. string.sub(payload, #seq + 8)
 end
 
+local again = ARGV[5] == '1'
+
+-- Written again, a bar takes the place of the very same one: its indicators may have changed.
 local function newer(rev, offset, held_rev, held_offset)
-  return rev > held_rev or (rev == held_rev and offset > held_offset)
+  return rev > held_rev or (rev == held_rev and (offset > held_offset or (again and offset == held_offset)))
 end
 
 local function newer_than_bar(start, rev, offset, held)
@@ -103,7 +106,7 @@ for i = 1, #rows do
   elseif start ~= held[1] and newer_than_tail(tail, start, rev, offset) then
     -- An amended bar that is older than the tail is still told to those who listen.
     if held[5] and seq <= held[5] then seq, payload = number_anew(i, seq, held[5], payload) end
-    take = keep_in_tail(tail, start, payload) or tonumber(rev) > 1
+    take = keep_in_tail(tail, start, payload) or string.find(payload, '"state":"amended"', 1, true) ~= nil
     if take then redis.call('HSET', bar, 'seq', seq) end
   end
   if take then

@@ -29,7 +29,7 @@ def retain(
 
     A symbol stays listed when its last row goes, and the state of its indicators stays.
     """
-    deleted = {"ticks": 0, "bars": 0, "indicators": 0}
+    deleted = {"ticks": 0, "bars": 0, "indicators": 0, "bar_revisions": 0}
     for table, statement, where in _slices(connection, retention, now_us):
         while (gone := connection.execute(statement.encode(), where | {"rows": slice_rows}).rowcount) > 0:
             deleted[table] += gone
@@ -46,5 +46,5 @@ def _slices(
         yield "ticks", _TICKS, {"symbol": symbol, "before": ticks_before}
         for interval in INTERVALS:
             where = {"symbol": symbol, "interval": interval, "before": bars_before}
-            for table in ("bars", "indicators"):
+            for table in ("bars", "indicators", "bar_revisions"):
                 yield table, _BY_INTERVAL.format(table), where

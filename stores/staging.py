@@ -1,9 +1,15 @@
-"""A batch into a table by way of a temporary one: COPY, then one statement. The transaction is the caller's."""
+"""A batch into a table by way of a temporary one: COPY, then one statement. The transaction is the caller's.
+
+At the end, how each table of ours is written.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import psycopg
+
+from core.records import BAR_KEY
+from stores.schema import BAR_SCHEMA, INDICATOR_SCHEMA, STATE_SCHEMA, TICK_SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,8 @@ class Staging:
     def write(self, connection: psycopg.Connection, data: bytes) -> None:
         """Write `data`, the CSV of `columns`."""
         staging, columns, key = f"{self.table}_staging", quoted(self.columns), quoted(self.key)
-        create = f"CREATE TEMP TABLE IF NOT EXISTS {staging} (LIKE {self.table}) ON COMMIT DELETE ROWS"
+        like = f"LIKE {self.table} INCLUDING DEFAULTS"
+        create = f"CREATE TEMP TABLE IF NOT EXISTS {staging} ({like}) ON COMMIT DELETE ROWS"
         connection.execute(create.encode())
         copy_csv(connection, staging, self.columns, data)
         # Sorted by key, so that two writers of the same rows queue up instead of locking each other out.
@@ -52,3 +59,57 @@ def copy_csv(connection: psycopg.Connection, table: str, columns: Iterable[str],
 def quoted(names: Iterable[str]) -> str:
     """Names as a list of SQL identifiers."""
     return ", ".join(f'"{name}"' for name in names)
+
+
+TICKS = Staging(
+    "ticks",
+    tuple(TICK_SCHEMA.names),
+    key=("symbol", "event_time", "identity"),
+    order="kafka_offset NULLS LAST, ctid",
+    conflict="DO NOTHING",
+)
+BARS = Staging(
+    "bars",
+    tuple(BAR_SCHEMA.names),
+    key=BAR_KEY,
+    order="rev DESC, ctid",
+    # A bar that a provider made gives way to our own, which was made from trades.
+    conflict=replaced(
+        BAR_SCHEMA.names,
+        BAR_KEY,
+        "bars.rev < excluded.rev OR (bars.rev = excluded.rev AND bars.reason = 'provider'"
+        " AND excluded.reason IS DISTINCT FROM 'provider')",
+    ),
+)
+_INDICATOR_COLUMNS = tuple(name for name in INDICATOR_SCHEMA.names if name != "state")
+INDICATORS = Staging(
+    "indicators",
+    _INDICATOR_COLUMNS,
+    key=BAR_KEY,
+    order="rev DESC, ctid",
+    conflict=replaced(
+        _INDICATOR_COLUMNS,
+        BAR_KEY,
+        "indicators.rev < excluded.rev OR (indicators.rev = excluded.rev AND indicators.specs <> excluded.specs)",
+    ),
+)
+# After a bar was amended, those behind it keep their revision, and their indicators change.
+AMENDED_INDICATORS = Staging(
+    "indicators",
+    _INDICATOR_COLUMNS,
+    key=BAR_KEY,
+    order="rev DESC, ctid",
+    conflict=replaced(_INDICATOR_COLUMNS, BAR_KEY, "indicators.rev <= excluded.rev"),
+)
+_STATE_KEY = ("symbol", "interval")
+STATES = Staging(
+    "indicator_states",
+    tuple(STATE_SCHEMA.names),
+    key=_STATE_KEY,
+    order='"start" DESC, rev DESC, ctid DESC',
+    conflict=replaced(
+        STATE_SCHEMA.names,
+        _STATE_KEY,
+        '(indicator_states."start", indicator_states.rev) <= (excluded."start", excluded.rev)',
+    ),
+)

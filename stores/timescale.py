@@ -15,12 +15,11 @@ from psycopg import errors
 from psycopg_pool import ConnectionPool
 
 from conf.settings import Settings
-from core.records import BAR_KEY
 from stores.copying import csv_bytes
 from stores.migrations import Retention, migrate
 from stores.postgres import NAME, connect_args, to_time, translated
-from stores.schema import BAR_SCHEMA, INDICATOR_SCHEMA, STATE_SCHEMA, TICK_SCHEMA
-from stores.staging import Staging, copy_csv, replaced
+from stores.schema import BAR_SCHEMA, STATE_SCHEMA, TICK_SCHEMA
+from stores.staging import BARS, INDICATORS, STATES, TICKS, Staging, copy_csv
 from stores.timescale_reads import TimescaleReader
 
 __all__ = ["TimescaleReader", "TimescaleStore", "make_timescale"]
@@ -33,50 +32,6 @@ RECONNECT_SECONDS = 2.0
 STAGED_AFTER_DUPLICATE = 16
 
 
-_TICKS = Staging(
-    "ticks",
-    tuple(TICK_SCHEMA.names),
-    key=("symbol", "event_time", "identity"),
-    order="kafka_offset NULLS LAST, ctid",
-    conflict="DO NOTHING",
-)
-_BARS = Staging(
-    "bars",
-    tuple(BAR_SCHEMA.names),
-    key=BAR_KEY,
-    order="rev DESC, ctid",
-    # A bar that a provider made gives way to our own, which was made from trades.
-    conflict=replaced(
-        BAR_SCHEMA.names,
-        BAR_KEY,
-        "bars.rev < excluded.rev OR (bars.rev = excluded.rev AND bars.reason = 'provider'"
-        " AND excluded.reason IS DISTINCT FROM 'provider')",
-    ),
-)
-_INDICATOR_COLUMNS = tuple(name for name in INDICATOR_SCHEMA.names if name != "state")
-_INDICATORS = Staging(
-    "indicators",
-    _INDICATOR_COLUMNS,
-    key=BAR_KEY,
-    order="rev DESC, ctid",
-    conflict=replaced(
-        _INDICATOR_COLUMNS,
-        BAR_KEY,
-        "indicators.rev < excluded.rev OR (indicators.rev = excluded.rev AND indicators.specs <> excluded.specs)",
-    ),
-)
-_STATE_KEY = ("symbol", "interval")
-_STATES = Staging(
-    "indicator_states",
-    tuple(STATE_SCHEMA.names),
-    key=_STATE_KEY,
-    order='"start" DESC, rev DESC, ctid DESC',
-    conflict=replaced(
-        STATE_SCHEMA.names,
-        _STATE_KEY,
-        '(indicator_states."start", indicator_states.rev) <= (excluded."start", excluded.rev)',
-    ),
-)
 _READ_BARS_BEFORE = f"""
     SELECT {", ".join(f'found."{name}"' for name in BAR_SCHEMA.names)}
     FROM unnest(%s::text[], %s::text[]) AS asked (s, i), LATERAL (
@@ -108,6 +63,22 @@ _UPSERT_SYMBOLS = """
 """
 
 
+_AMENDED_SINCE = 'SELECT symbol, "interval", number FROM amended_series WHERE number > %s ORDER BY number'
+_STATE_BEFORE = """
+    SELECT s.specs, s.state FROM indicator_states AS s WHERE symbol = %s AND "interval" = %s AND "start" = (
+        SELECT max("start") FROM bars AS b WHERE b.symbol = s.symbol AND b."interval" = s."interval" AND b."start" < %s)
+"""
+_DOUBT = """
+    UPDATE amended_series SET settled = false
+    WHERE (symbol, "interval") IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+"""
+# What reconciling has to look at. A minute is locked until the ticks are there to be seen.
+_TOUCH = """
+    INSERT INTO touched_minutes AS t (symbol, minute) SELECT * FROM unnest(%s::text[], %s::timestamptz[]) ORDER BY 1, 2
+    ON CONFLICT (symbol, minute) DO UPDATE SET writes = t.writes + 1
+"""
+
+
 class TimescaleStore:
     """A BarSink and a TickSink on a PostgreSQL DSN. Thread-safe; connects at the first use.
 
@@ -132,7 +103,7 @@ class TimescaleStore:
 
     def write_bars(self, bars: pa.Table, indicators: pa.Table | None = None) -> None:
         """Bars, indicators and states in one transaction: what a state was made of is there when the state is."""
-        parts = [(_BARS, bars), *_indicator_parts(indicators)]
+        parts = [(BARS, bars), *_indicator_parts(indicators)]
         batches = [(part, csv_bytes(rows.select(part.columns))) for part, rows in parts if rows.num_rows]
         if not batches:
             return
@@ -157,19 +128,36 @@ class TimescaleStore:
             rows = connection.execute(_READ_BARS_BEFORE, [symbols, intervals, to_time(before_us), count]).fetchall()
         return pa.Table.from_pylist([dict(zip(BAR_SCHEMA.names, row, strict=True)) for row in rows], schema=BAR_SCHEMA)
 
+    def amended_since(self, number: int) -> list[tuple[str, str, int]]:
+        """`(symbol, interval, number)` of the series of which a bar was amended after that number, by number."""
+        with self._transaction() as connection:
+            return connection.execute(_AMENDED_SINCE, [number]).fetchall()
+
+    def state_before(self, symbol: str, interval: str, before_us: int) -> tuple[str, bytes] | None:
+        """Specs and state of a series, where they are those after its last bar before a moment, in microseconds."""
+        asked = [symbol, interval, to_time(before_us)]
+        with self._transaction() as connection:
+            row = connection.execute(_STATE_BEFORE, asked, binary=True).fetchone()
+        return None if row is None else (row[0], bytes(row[1]))
+
+    def doubt(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Let reconciling look again at the indicators of these amended (symbol, interval)."""
+        with self._transaction() as connection:
+            connection.execute(_DOUBT, [[symbol for symbol, _ in keys], [interval for _, interval in keys]])
+
     def write_ticks(self, ticks: pa.Table) -> None:
         """Straight into the table while no tick is known yet, through a staging table otherwise."""
         if ticks.num_rows == 0:
             return
-        data, seen = csv_bytes(ticks.select(TICK_SCHEMA.names)), _seen_in_ticks(ticks)
+        data, seen, touched = csv_bytes(ticks.select(TICK_SCHEMA.names)), _seen_in_ticks(ticks), _touched(ticks)
         if self._staged_left > 0:
             self._staged_left -= 1
-            return self._write_staged(data, seen)
+            return self._write_staged(data, seen, touched)
         try:
-            self._write_straight(data, seen)
+            self._write_straight(data, seen, touched)
         except errors.UniqueViolation:
             self._staged_left = STAGED_AFTER_DUPLICATE
-            self._write_staged(data, seen)
+            self._write_staged(data, seen, touched)
 
     def close(self) -> None:
         with self._lock:
@@ -177,14 +165,16 @@ class TimescaleStore:
         if pool is not None:
             pool.close()
 
-    def _write_straight(self, data: bytes, seen: list[list[Any]]) -> None:
+    def _write_straight(self, data: bytes, seen: list[list[Any]], touched: list[list[Any]]) -> None:
         with self._transaction() as connection:
-            copy_csv(connection, _TICKS.table, _TICKS.columns, data)
+            copy_csv(connection, TICKS.table, TICKS.columns, data)
+            connection.execute(_TOUCH, touched)
             connection.execute(_UPSERT_SYMBOLS, seen)
 
-    def _write_staged(self, data: bytes, seen: list[list[Any]]) -> None:
+    def _write_staged(self, data: bytes, seen: list[list[Any]], touched: list[list[Any]]) -> None:
         with self._transaction() as connection:
-            _TICKS.write(connection, data)
+            TICKS.write(connection, data)
+            connection.execute(_TOUCH, touched)
             connection.execute(_UPSERT_SYMBOLS, seen)
 
     @contextmanager
@@ -228,7 +218,15 @@ def _indicator_parts(indicators: pa.Table | None) -> list[tuple[Staging, pa.Tabl
     """What of a batch of INDICATOR_SCHEMA goes to which table."""
     if indicators is None:
         return []
-    return [(_INDICATORS, indicators), (_STATES, indicators.filter(pc.is_valid(indicators["state"])))]
+    return [(INDICATORS, indicators), (STATES, indicators.filter(pc.is_valid(indicators["state"])))]
+
+
+def _touched(ticks: pa.Table) -> list[list[Any]]:
+    """The minutes of event time that ticks lie in, by symbol, as the arrays of `_TOUCH`."""
+    traded = ticks.filter(pc.not_equal(ticks["kind"], "heartbeat"))
+    minutes = pa.table({"symbol": traded["symbol"], "minute": pc.floor_temporal(traded["event_time"], unit="minute")})
+    found = minutes.group_by(["symbol", "minute"]).aggregate([])
+    return [found["symbol"].to_pylist(), found["minute"].to_pylist()]
 
 
 def _seen_in_ticks(ticks: pa.Table) -> list[list[Any]]:

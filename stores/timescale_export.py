@@ -14,6 +14,9 @@ from stores.postgres import connect_args, to_time, translated
 from stores.schema import TICK_SCHEMA
 
 _BLOCK_BYTES = 8 << 20
+_COLUMNS = sql.SQL(", ").join(map(sql.Identifier, TICK_SCHEMA.names))
+# On the partial index of these.
+_AMENDING = sql.SQL("SELECT {} FROM ticks WHERE kind IN ('correct', 'cancel')").format(_COLUMNS)
 
 
 def export_ticks(
@@ -26,14 +29,36 @@ def export_ticks(
 ) -> int:
     """Copy the ticks of `[start_us, end_us)` by event time to a new Parquet file of TICK_SCHEMA; how many there were.
 
+    Corrections and cancels come along whenever they happened: the trade that they name may be in the range.
+
     `progress` is told of each block how many rows it had.
     Raises StoreUnavailable, and ConfigError where the database has no such table.
     """
-    columns = sql.SQL(", ").join(map(sql.Identifier, TICK_SCHEMA.names))
     within = sql.SQL("event_time >= {} AND event_time < {}").format(to_time(start_us), to_time(end_us))
-    if symbols is not None:
-        within += sql.SQL(" AND symbol = ANY({})").format(list(symbols))
-    statement = sql.SQL("COPY (SELECT {} FROM ticks WHERE {}) TO STDOUT (FORMAT csv)").format(columns, within)
+    wanted = sql.SQL("true") if symbols is None else sql.SQL("symbol = ANY({})").format(list(symbols))
+    query = sql.SQL("SELECT {0} FROM ticks WHERE {1} AND {2} UNION ALL {3} AND NOT ({1}) AND {2}").format(
+        _COLUMNS, within, wanted, _AMENDING
+    )
+    return _copied(dsn, path, query, progress)
+
+
+def export_windows(dsn: str, path: Path, windows: Sequence[tuple[str, int, int]]) -> int:
+    """Copy the trades of `(symbol, start_us, end_us)`, none overlapping, and all that amends these symbols.
+
+    Into a new Parquet file of TICK_SCHEMA; how many records there were. Raises as `export_ticks` does.
+    """
+    symbols = [symbol for symbol, _, _ in windows]
+    starts, ends = [to_time(start) for _, start, _ in windows], [to_time(end) for _, _, end in windows]
+    query = sql.SQL(
+        "SELECT found.* FROM unnest({}::text[], {}::timestamptz[], {}::timestamptz[]) AS asked (s, a, b), LATERAL"
+        " (SELECT {} FROM ticks WHERE symbol = s AND event_time >= a AND event_time < b AND kind = 'trade') AS found"
+        " UNION ALL {} AND symbol = ANY({})"
+    ).format(symbols, starts, ends, _COLUMNS, _AMENDING, sorted(set(symbols)))
+    return _copied(dsn, path, query, lambda _: None)
+
+
+def _copied(dsn: str, path: Path, query: sql.Composed, progress: Callable[[int], object]) -> int:
+    statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)
     count = 0
     with (
         translated(),

@@ -12,6 +12,8 @@ from stores.postgres import EPOCH_US, NAME, Pool, async_pool, connect_args, to_t
 from stores.range_sql import (
     BARS,
     BARS_VALIDATOR,
+    KNOWN_BARS,
+    REVISIONS,
     TICKS,
     Series,
     Spans,
@@ -26,6 +28,14 @@ T = TypeVar("T")
 
 _INDICATORS = epoch_us("start", "start") + ', rev, specs, "values"::text, ready, stable, processed_us'
 _SYMBOLS = ", ".join(("symbol", epoch_us("first_seen", "first_seen"), epoch_us("last_seen", "last_seen")))
+_RECONCILED = f"""
+    SELECT day, checked, matched, amended, matched::float8 / nullif(checked, 0) AS match_ratio, {epoch_us("at", "at")}
+    FROM reconciled WHERE symbol = %s AND day BETWEEN %s AND %s ORDER BY day
+"""
+_LATE_TICKS = f"""
+    SELECT {epoch_us("at", "at")}, ticks, p50_us, p90_us, p99_us, max_us FROM late_ticks_seen
+    ORDER BY late_ticks_seen.at DESC LIMIT %s
+"""
 # A connection that is no more: none, or shut down by an administrator, a crash, or at the start of a server.
 _GONE = frozenset({None, "57P01", "57P02", "57P03", "08006", "08003"})
 FIRST_SPANS = 2  # how many stretches are read at first; four times as many each time that was not enough
@@ -118,12 +128,17 @@ class TimescaleReader:
         *,
         spans: Spans | None = None,
         as_text: bool = False,
+        as_of_us: int | None = None,
     ) -> list[dict[str, Any]]:
         """The first `limit` bars that start in the range, or the last ones, newest first; keys are BAR_COLUMNS.
 
-        `spans` keeps those that start inside them; `as_text` gives amounts as their shortest exact text.
+        `spans` keeps those that start inside them; `as_text` gives amounts as their shortest exact text; `as_of_us`
+        gives bars as they were known at that moment: of each the newest revision then, and none made later.
         """
         ranges = [(start_us, end_us)] if spans is None else _clipped(spans, start_us, end_us)
+        if as_of_us is not None:
+            key = [to_time(as_of_us), to_time(as_of_us), symbol, interval]
+            return await self._series(KNOWN_BARS, bar_columns(as_text), key, ranges, limit, newest_first)
         return await self._series(BARS, bar_columns(as_text), [symbol, interval], ranges, limit, newest_first)
 
     async def bars_extent(self, symbol: str, interval: str, start_us: int, end_us: int) -> tuple[int, int] | None:
@@ -144,6 +159,10 @@ class TimescaleReader:
         newest_end_us = row.pop("newest_end_us")
         return newest_end_us, tuple(int(value or 0) for value in row.values())
 
+    async def revisions(self, symbol: str, interval: str, start_us: int) -> list[dict[str, Any]]:
+        """Every revision of one bar, oldest first: BAR_COLUMNS and `known_at`, epoch microseconds."""
+        return await self._rows(REVISIONS, [symbol, interval, to_time(start_us)] * 2)
+
     async def indicators(
         self, symbol: str, interval: str, start_us: int, end_us: int, limit: int, newest_first: bool = False
     ) -> list[dict[str, Any]]:
@@ -162,6 +181,19 @@ class TimescaleReader:
         for row in rows:
             row["values"] = values_of(row["values"])
         return rows
+
+    async def reconciled(self, symbol: str, first_us: int, end_us: int) -> list[dict[str, Any]]:
+        """`day` (a date), `checked`, `matched`, `amended`, `match_ratio` and `at` (epoch microseconds) by UTC day.
+
+        Of a symbol's closed bars, over all intervals: those held against the tick log, those that were right as they
+        were first made, and those that were not; the ratio of the first two, None where nothing was checked.
+        """
+        asked = [symbol, to_time(first_us).date(), to_time(end_us - 1).date()]
+        return await self._rows(_RECONCILED, asked)
+
+    async def late_ticks(self, limit: int) -> list[dict[str, Any]]:
+        """Newest runs that found late ticks: `at`, `ticks`, `p50_us`, `p90_us`, `p99_us`, `max_us`, microseconds."""
+        return await self._rows(_LATE_TICKS, [limit])
 
     async def freshness(self) -> dict[str, Any]:
         """`last_tick_event_us`, `last_tick_received_us`, `last_bar_end_us` (None before the first), and the

@@ -78,7 +78,10 @@ def test_database_of_the_first_migration_keeps_its_rows_and_gets_indicators(post
     batch = bars, indicators_table(indicators(make_bar(0)), indicators(make_bar(1), state=state(1.0)))
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
         migrate(connection, Retention(), migrations()[:1])
-        store.write_ticks(make_ticks(make_tick(0)))
+        connection.execute(
+            "INSERT INTO ticks (event_time, symbol, seq, source, kind, received_us, identity)"
+            " VALUES (now(), 'AAPL', 0, 'test', 'trade', 1, 'a')"
+        )
         store.write_bars(bars)
         with pytest.raises(ConfigError, match="python -m stores migrate"):
             store.write_bars(*batch)
@@ -120,8 +123,9 @@ def test_retention_command_deletes_old_rows(store: TimescaleStore, postgres_dsn:
     store.write_bars(
         make_bars(make_bar(0)), indicators_table(indicators(make_bar(0)), indicators(make_bar(1), state=state(1.0)))
     )
+    store.write_bars(make_bars(make_bar(0, rev=2)))
     done = run_stores(postgres_dsn, "retention")
-    assert (done.returncode, done.stdout) == (0, "deleted 1 ticks, 1 bars, 2 indicators\n")
+    assert (done.returncode, done.stdout) == (0, "deleted 1 ticks, 1 bars, 2 indicators, 1 bar_revisions\n")
     # A market that was closed for long goes on from where it stood.
     assert store.read_states()["start"].to_pylist() == [make_bar(1).start]
 
@@ -139,6 +143,7 @@ def test_retention_keeps_what_is_young_enough(store: TimescaleStore, postgres_ds
             "ticks": 27,
             "bars": 11,
             "indicators": 11,
+            "bar_revisions": 0,
         }
     kept_us = "SELECT round(extract(epoch FROM start) * 1000000)::bigint FROM {} ORDER BY 1 DESC"
     for table in ("bars", "indicators"):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pytest
 
@@ -134,3 +135,60 @@ def test_states_that_cannot_be_kept_fail_the_batch_with_the_reason(tmp_path: Pat
     (tmp_path / "taken").write_text("")
     with pytest.raises(StoreUnavailable, match="checkpoint"):
         final(tmp_path / "taken" / "indicators").rows(bars_table(market(3)), 0)
+
+
+class Amended:
+    """A database whose series were amended: its bars, and whether it answers."""
+
+    def __init__(self, bars: Sequence[Bar]) -> None:
+        self.bars, self.down, self.doubted = list(bars), False, []
+        self.numbers: list[tuple[str, str, int]] = []
+
+    def amended_since(self, number: int) -> list[tuple[str, str, int]]:
+        if self.down:
+            raise StoreUnavailable("timescale", "told to fail")
+        return [each for each in self.numbers if each[2] > number]
+
+    def doubt(self, keys: Sequence[tuple[str, str]]) -> None:
+        self.doubted += keys
+
+    def state_before(self, symbol: str, interval: str, before_us: int) -> tuple[str, bytes] | None:
+        return ("another set", b"") if before_us and symbol and interval else None
+
+    def bars_of(self, symbol: str, interval: str, before_us: int, count: int) -> pa.Table:
+        own = [each for each in self.bars if (each.symbol, each.interval) == (symbol, interval)]
+        return bars_table([each for each in own if each.start < before_us][-count:])
+
+
+def amended_market() -> tuple[Amended, list[pa.Table], dict[tuple, dict]]:
+    """A market of which a bar of AAA was amended after its first batch: the batches, and the values that are right."""
+    bars = market(60)
+    changed = next(each for each in bars if each.symbol == "AAA" and each.interval == "1m" and each.close is not None)
+    again = msgspec.structs.replace(changed, close=changed.close + 5, high=changed.close + 5, rev=2)
+    right = [again if each is changed else each for each in bars]
+    return Amended(right), by_minute(bars), expected(right)
+
+
+def test_states_of_an_amended_series_are_made_again_also_for_a_repeated_batch(tmp_path: Path) -> None:
+    history, batches, right = amended_market()
+    running = FinalIndicators(BatchIndicators(SETTINGS, SETTINGS.bar_intervals), tmp_path, none, history)
+    running.rows(batches[0], 0)
+    running.rows(batches[1], 1)
+    history.numbers = [("AAA", "1m", 1)]
+    for number, batch in enumerate(batches[1:], 1):
+        again = FinalIndicators(BatchIndicators(SETTINGS, SETTINGS.bar_intervals), tmp_path, none, history)
+        found = values(again.rows(batch, number))
+        assert found == {key: right[key] for key in found}, number
+        assert again.rows(batch, number).num_rows == batch.num_rows
+
+
+def test_a_database_that_is_down_leaves_a_doubt_and_is_asked_again(tmp_path: Path) -> None:
+    history, batches, right = amended_market()
+    running = FinalIndicators(BatchIndicators(SETTINGS, SETTINGS.bar_intervals), tmp_path, none, history)
+    running.rows(batches[0], 0)
+    history.numbers, history.down = [("AAA", "1m", 1)], True
+    assert running.rows(batches[1], 1).num_rows == batches[1].num_rows and history.doubted == []
+    history.down = False
+    found = values(running.rows(batches[2], 2))
+    assert found == {key: right[key] for key in found}
+    assert ("AAA", "1m") in history.doubted

@@ -12,6 +12,8 @@ def test_statements_with_the_community_licence() -> None:
         " create_default_indexes => false, migrate_data => true, if_not_exists => true)",
         "SELECT create_hypertable('indicators', by_range('start', INTERVAL '1 day'),"
         " create_default_indexes => false, migrate_data => true, if_not_exists => true)",
+        "SELECT create_hypertable('bar_revisions', by_range('start', INTERVAL '1 day'),"
+        " create_default_indexes => false, migrate_data => true, if_not_exists => true)",
         "ALTER TABLE ticks SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol',"
         " timescaledb.compress_orderby = 'event_time DESC, identity')",
         "SELECT add_compression_policy('ticks', compress_after => INTERVAL '2 days', if_not_exists => true)",
@@ -27,12 +29,17 @@ def test_statements_with_the_community_licence() -> None:
         "SELECT add_compression_policy('indicators', compress_after => INTERVAL '7 days', if_not_exists => true)",
         "SELECT remove_retention_policy('indicators', if_exists => true)",
         "SELECT add_retention_policy('indicators', drop_after => INTERVAL '365 days')",
+        "ALTER TABLE bar_revisions SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol, \"interval\"',"
+        " timescaledb.compress_orderby = '\"start\" DESC, known_at')",
+        "SELECT add_compression_policy('bar_revisions', compress_after => INTERVAL '7 days', if_not_exists => true)",
+        "SELECT remove_retention_policy('bar_revisions', if_exists => true)",
+        "SELECT add_retention_policy('bar_revisions', drop_after => INTERVAL '365 days')",
     ]
 
 
 def test_apache_licence_makes_hypertables_only() -> None:
     made = statements(Retention(), community=False)
-    assert len(made) == 3 and all("create_hypertable" in statement for statement in made)
+    assert len(made) == 4 and all("create_hypertable" in statement for statement in made)
 
 
 def test_nothing_is_compressed_after_it_is_dropped() -> None:
@@ -45,3 +52,5 @@ def test_unique_constraints_hold_the_time_column() -> None:
     assert "UNIQUE (symbol, event_time, identity)" in first
     for name, sql in (("bars", first), ("indicators", second)):
         assert f'CONSTRAINT {name}_key PRIMARY KEY (symbol, "interval", "start")' in sql
+    revisions = next(migration.sql for migration in migrations() if migration.name == "0005_revisions")
+    assert 'bar_revisions_key PRIMARY KEY (symbol, "interval", "start", known_at)' in revisions
