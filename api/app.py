@@ -20,6 +20,7 @@ from api.routes import (
     market,
     metrics,
     prices,
+    quality,
     symbols,
     ticks,
     udf,
@@ -97,6 +98,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         market,
         analytics,
         metrics,
+        quality,
         udf,
         aliases,
     ):

@@ -62,6 +62,22 @@ class BarModel(Answer):
     synthetic: bool = Field(description="made up by `fill`: no trade happened")
 
 
+class RevisionModel(BarModel):
+    """One revision of a bar."""
+
+    known_at: Time = Field(description="since when it was known")
+
+
+class RevisionsAnswer(Answer):
+    """What was ever final of one bar."""
+
+    symbol: str
+    interval: str
+    start: Time
+    numeric: Literal["text", "float"]
+    revisions: list[RevisionModel] = Field(description="oldest first")
+
+
 class BarsAnswer(Answer):
     """Bars of one symbol, with the request as it was understood."""
 
@@ -72,6 +88,7 @@ class BarsAnswer(Answer):
     order: Literal["asc", "desc"]
     session: Literal["all", "pre", "rth", "post"]
     fill: Literal["none", "null", "prev"]
+    as_of: Time | None = Field(description="when the bars were known so; null: now")
     numeric: Literal["text", "float"]
     tail: Literal["ok", "unavailable"] = Field(description="`unavailable`: bars still forming could not be read")
     truncated: bool = Field(description="there are more than `limit` bars from here on")

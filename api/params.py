@@ -125,6 +125,9 @@ Time = Annotated[
 IntervalName = Annotated[
     str, AfterValidator(_known_interval), WithJsonSchema({"type": "string", "enum": list(INTERVALS)})
 ]
+BarStart = Annotated[
+    Time, Path(description="first moment of the bar, RFC 3339 or epoch milliseconds", examples=["1714570200000"])
+]
 Symbol = Annotated[
     str,
     Path(
@@ -240,6 +243,11 @@ class BarsQuery(BarRange, SessionQuery, NumericQuery, FormatQuery):
         "none",
         description="rows for slots without trades: none, `null` prices or the `prev`ious close; under the calendar of"
         " an exchange within its sessions only",
+    )
+    as_of: Time | None = Field(
+        None,
+        description="the final bars as they were known at that moment, RFC 3339 or epoch milliseconds: of each the"
+        " newest revision then, and none that was made later; nothing that was forming",
     )
 
 

@@ -97,13 +97,16 @@ class BarsReader:
         """
         page = self.page
         stored, tail = await asyncio.gather(
-            self._stored(page.start, page.end, page.limit + 1, page.newest),
-            read_tail(self.live, self.symbol, self.query.interval),
+            self._stored(page.start, page.end, page.limit + 1, page.newest), self._tail()
         )
         kept = await self._of_session(tail or [])
         joined = Joined(join(stored, kept, page.start, page.end), kept, len(stored) > page.limit)
         rows = joined.bars if self.query.fill == "none" else await self._filled(joined)
         return rows, "ok" if tail is not None else "unavailable"
+
+    async def _tail(self) -> list[dict[str, Any]] | None:
+        """What Redis holds; nothing of a moment that has passed, of which Redis knows nothing."""
+        return await read_tail(self.live, self.symbol, self.query.interval) if self.query.as_of is None else []
 
     async def read_closed(self) -> list[Row]:
         """The same of a page that lies in the past as a whole and is not to be filled: the database has it all."""
@@ -135,9 +138,8 @@ class BarsReader:
     async def _stored(self, start_us: int, end_us: int, limit: int, newest_first: bool) -> list[dict[str, Any]]:
         extent = partial(self.history.bars_extent, self.symbol, self.query.interval)
         allowed = await session_spans(self.calendar, self.query.session, start_us, end_us, extent)
-        return await self.history.bars(
-            self.symbol, self.query.interval, start_us, end_us, limit, newest_first, spans=allowed, as_text=True
-        )
+        asked = (self.symbol, self.query.interval, start_us, end_us, limit, newest_first)
+        return await self.history.bars(*asked, spans=allowed, as_text=True, as_of_us=self.query.as_of)
 
     async def _of_session(self, bars: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if self.query.session == "all" or not bars:

@@ -55,7 +55,7 @@ class Live:
 
     def _start_stores(self) -> Program:
         at: dict[str, Any] = {"settings": self.settings, "folder": self.settings.data_path}
-        return submit("stores", STREAM, "--queries", "final,archive", **at, nice=priority.STORES)
+        return submit("stores", STREAM, "--queries", "final,archive,reconcile", **at, nice=priority.STORES)
 
     def _start_live(self) -> Program:
         """The live query, or the plain baseline."""

@@ -8,13 +8,42 @@ from api.answering import answer_by_content, closed_answer, not_modified
 from api.caching import Bodies, Body, etag_of
 from api.formats import BAR_FORM, arrow_bytes, csv_bytes, wanted, with_flags
 from api.merge import Row
-from api.models import TABLES, BarsAnswer
+from api.models import PROBLEMS, TABLES, BarsAnswer, RevisionsAnswer
 from api.paging import Page, bar_place, page_of
-from api.params import BarsParams, BarsQuery, Cached, Configured, FormatName, History, Live, Now, Symbol
+from api.params import (
+    BarsParams,
+    BarsQuery,
+    BarStart,
+    Cached,
+    Configured,
+    FormatName,
+    History,
+    IntervalName,
+    Live,
+    Now,
+    NumericParams,
+    Symbol,
+)
 from api.reading import BarsReader, Tail, asked_json, ensure_known
-from api.render import bar_json, json_with
+from api.render import Json, bar_json, json_with, time_text
 
 router = APIRouter(prefix="/api/v1", tags=["bars"])
+
+
+@router.get("/bars/{symbol:path}/{interval}/{start}/revisions", response_model=RevisionsAnswer, responses=PROBLEMS)
+async def revisions(
+    symbol: Symbol, interval: IntervalName, start: BarStart, query: NumericParams, history: History, live: Live
+) -> Json:
+    """Everything that was ever final of one bar, oldest first: what it was, when that became known, and why it changed.
+
+    Empty where no such bar is stored.
+    """
+    rows = await history.revisions(symbol, interval, start)
+    if not rows:
+        await ensure_known(symbol, history, live)
+    shown = [bar_json(row, query.numeric) | {"known_at": time_text(row["known_at"])} for row in rows]
+    asked = {"symbol": symbol, "interval": interval, "start": time_text(start), "numeric": query.numeric}
+    return Json({**asked, "revisions": shown})
 
 
 @router.get("/bars/{symbol:path}", response_model=BarsAnswer, responses=TABLES)
@@ -42,7 +71,7 @@ async def bars(
     reader = BarsReader(symbol, query, page, settings.calendar, history, live, clock)
     newest_end_us, validator = await _validator(reader, bodies)
     closed = newest_end_us is not None and page.end <= newest_end_us
-    if not closed or query.fill != "none":
+    if not closed or query.fill != "none" or query.as_of is not None:
         rows, tail = await reader.read()
         if not rows:
             await ensure_known(symbol, history, live)
@@ -81,6 +110,7 @@ async def _body(symbol: str, query: BarsQuery, page: Page, form: FormatName, fou
             **asked_json(symbol, query),
             "session": query.session,
             "fill": query.fill,
+            "as_of": time_text(query.as_of),
             "numeric": query.numeric,
             "tail": tail,
             "truncated": truncated,

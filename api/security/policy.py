@@ -39,6 +39,7 @@ RULES: dict[str, Rule] = {
     "/api/v1/market": "read",
     "/api/v1/metrics": "read",
     "/api/v1/prices": "read",
+    "/api/v1/quality": "read",
     "/api/v1/stocks": "read",
     "/api/v1/symbols": "read",
     "/api/v1/ticks": "read",
