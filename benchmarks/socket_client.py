@@ -20,6 +20,7 @@ from benchmarks.measure import Seen
 from conf.settings import load_settings
 
 READY = "subscribed"
+PING = 0x89
 COLUMNS = ("client", "symbol", "arrival_us", "start", "final", "last_offset", "trade_count", "event_us", "received_us",
            "processed_us", "relayed_us", "sent_us")  # fmt: skip
 _UPDATE = re.compile(
@@ -83,8 +84,10 @@ class Socket(asyncio.Protocol):
             self._open = bool(end)
             self._subscribe()
         data = self._rest + data
-        end = whole(data)
+        end, pings = whole(data)
         self._rest = data[end:]
+        for payload in pings:  # who does not answer is closed after 40 s
+            self._transport.write(b"\x8a" + bytes((0x80 | len(payload),)) + bytes(4) + payload)  # type: ignore[attr-defined]
         if not self.ready.done():
             if b'"snapshot"' in data[:end]:
                 self.ready.set_result(None)
@@ -100,23 +103,25 @@ class Socket(asyncio.Protocol):
         self._transport.write(b"\x81" + length + bytes(4) + payload)  # type: ignore[attr-defined]
 
 
-def whole(data: bytes) -> int:
-    """Where the last whole frame ends.
+def whole(data: bytes) -> tuple[int, list[bytes]]:
+    """Where the last whole frame ends, and the payloads of the pings up to there.
 
-    >>> whole(b"\\x81\\x02{}\\x81\\x05{")
-    4
+    >>> whole(b"\\x81\\x02{}\\x89\\x01p\\x81\\x05{")
+    (7, [b'p'])
     """
-    at = 0
+    at, pings = 0, []
     while True:
         if len(data) < at + 2:
-            return at
+            return at, pings
         size, head = data[at + 1], 2
         if size == 126:
             size, head = int.from_bytes(data[at + 2 : at + 4], "big"), 4
         elif size == 127:
             size, head = int.from_bytes(data[at + 2 : at + 10], "big"), 10
         if len(data) < at + head + size:
-            return at
+            return at, pings
+        if data[at] == PING:
+            pings.append(data[at + head : at + head + size])
         at += head + size
 
 
