@@ -41,10 +41,10 @@ check: $(VENV)/dev.stamp ## lint, format, types and the API's contract; changes 
 	@$(RUN) -m api openapi check
 	@$(RUN) -m api openapi gate
 
-bench: $(VENV)/run.stamp ## measure latency, throughput, recovery, indicators and feed into RESULTS=data/benchmarks  [ARGS="--help"]
+bench: $(VENV)/run.stamp ## measure latency, throughput, recovery, indicators, feed, rest and sockets into RESULTS=data/benchmarks  [ARGS="--help"]
 	@$(RUN) -m local jars >/dev/null
 	@mkdir -p $(RESULTS)
-	@for what in latency throughput recovery indicators feed; do \
+	@for what in latency throughput recovery indicators feed rest sockets; do \
 		$(RUN) -m benchmarks $$what --json $(RESULTS)/$$what.json $(ARGS) || exit 1; done
 
 docs: $(VENV)/run.stamp ## check the links of README.md and docs/
