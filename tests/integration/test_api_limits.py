@@ -116,14 +116,16 @@ def test_redis_killed_the_worker_limits_by_itself_and_comes_back(limited: Settin
 
 def test_bucket_is_exact_for_many_at_once_and_expires(redis_url: str) -> None:
     async def scenario() -> None:
-        buckets = [Buckets(redis_url) for _ in range(3)]
+        # Patient: sixty connections at once take longer on a busy machine than a request would wait.
+        buckets = [Buckets(redis_url, timeout=20) for _ in range(3)]
         taken = await asyncio.gather(*(each.take("x", 0.001, 50, 3) for each in buckets for _ in range(20)))
         assert sum(each.granted for each in taken) == 50
         assert (await buckets[0].take("x", 0.001, 50, 1)).granted == 0
         limiters = [Limiter(each, {"read": Rate(50, 100)}) for each in buckets]
+        started = time.monotonic()
         verdicts = await asyncio.gather(*(limiter.spend("read", "y") for limiter in limiters for _ in range(200)))
         allowed = sum(verdict is not None and verdict.allowed for verdict in verdicts)
-        assert 100 - 3 * 5 <= allowed <= 110
+        assert 100 - 3 * 5 <= allowed <= 100 + 50 * (time.monotonic() - started) + 1
         client = buckets[0]._client
         assert 0 < await client.pttl("bucket:read:y") <= 3000
         for each in buckets:

@@ -471,7 +471,19 @@ def test_docs_and_contract_are_served(client: httpx.Client) -> None:
     }
     bars = contract["paths"]["/api/v1/bars/{symbol}"]["get"]
     named = {parameter["name"]: parameter["schema"] for parameter in bars["parameters"]}
-    described = {"start", "end", "limit", "order", "cursor", "interval", "session", "fill", "numeric", "format"}
+    described = {
+        "start",
+        "end",
+        "limit",
+        "order",
+        "cursor",
+        "interval",
+        "session",
+        "fill",
+        "as_of",
+        "numeric",
+        "format",
+    }
     assert set(named) == described | {"symbol"}
     assert (named["limit"]["maximum"], named["limit"]["default"]) == (10_000, 500)
     assert named["interval"]["enum"] == ["1m", "5m", "15m"]
