@@ -7,9 +7,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from core.errors import StoreUnavailable
-from stores.postgres import EPOCH_US, NAME, Pool, async_pool, connect_args, to_time, translated
-from stores.timescale_reads import within
+from stores.pooled import Pooled
+from stores.postgres import EPOCH_US, connect_args, to_time, translated
 
 MAX_TEXT = 500  # characters of a path or a name that are kept
 
@@ -20,7 +19,7 @@ _GET = f"SELECT {_COLUMNS} FROM api_keys WHERE id = %s"
 _LIST = f"SELECT {_COLUMNS} FROM api_keys ORDER BY api_keys.created_at, id"
 _ADD = """
     INSERT INTO api_keys (id, name, hash, scopes, expires_at) VALUES (%s, %s, %s, %s, %s)
-    ON CONFLICT (id) DO NOTHING
+    ON CONFLICT (id) DO NOTHING RETURNING id
 """
 _REVOKE = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s RETURNING id"
 _TOUCH = "UPDATE api_keys SET last_used_at = now() WHERE id = %s"
@@ -45,34 +44,11 @@ class StoredKey:
         return f"StoredKey({self.id})"
 
 
-class AccessStore:
-    """Keys and audit log for a worker of the API. Not bound to an event loop before `open`.
-
-    Every call raises StoreUnavailable when the database has not answered within `timeout` seconds, and ConfigError
-    when it has no such table yet.
-    """
-
-    name = NAME
+class AccessStore(Pooled):
+    """Keys and audit log for a worker of the API; its calls raise what those of Pooled do."""
 
     def __init__(self, dsn: str, *, timeout: float = 2.0, pool_size: int = 2) -> None:
-        self._args = connect_args(dsn)
-        self._args["options"] += f" -c statement_timeout={int(timeout * 1000)}"
-        self._timeout = timeout
-        self._pool_size = pool_size
-        self._pool: Pool | None = None
-
-    def __repr__(self) -> str:
-        return f"AccessStore({self._args.get('host', '')}:{self._args.get('port', '')})"
-
-    async def open(self) -> None:
-        """Start the pool; does not wait for the database."""
-        self._pool = async_pool(self._args, "access", self._pool_size, self._timeout)
-        await self._pool.open()
-
-    async def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await pool.close(timeout=self._timeout)
+        super().__init__(dsn, "access", timeout=timeout, pool_size=pool_size)
 
     async def get(self, key_id: str) -> StoredKey | None:
         rows = await self._rows(_GET, [key_id])
@@ -88,30 +64,12 @@ class AccessStore:
 
     async def add(self, key: StoredKey) -> bool:
         """Whether it was added: False when there is one of this id already."""
-        return await within(lambda: self._add(key), self._timeout)
+        return bool(await self._rows(_ADD, _values(key)))
 
     async def audit(self, who: str, address: str, method: str, path: str, status: int, request_id: str) -> None:
         """Keep one change that was asked for."""
         kept = path.replace("\0", "").encode(errors="replace").decode()[:MAX_TEXT]
         await self._rows(_AUDIT, [who[:MAX_TEXT], address, method, kept, status, request_id])
-
-    async def _add(self, key: StoredKey) -> bool:
-        if self._pool is None:
-            raise StoreUnavailable(NAME, "the table of keys is not open")
-        with translated():
-            async with self._pool.connection() as connection:
-                return (await connection.execute(_ADD, _values(key))).rowcount == 1
-
-    async def _rows(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
-        async def query() -> list[dict[str, Any]]:
-            if self._pool is None:
-                raise StoreUnavailable(NAME, "the table of keys is not open")
-            with translated():
-                async with self._pool.connection() as connection:
-                    cursor = await connection.execute(sql.encode(), values)
-                    return await cursor.fetchall() if cursor.description else []
-
-        return await within(query, self._timeout)
 
 
 class KeyTable:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from stores.postgres import EPOCH_US, to_time
+from stores.postgres import EPOCH_US, LATEST_US, to_time
 from stores.timescale_reads import TimescaleReader
 
 # What a stretch of bars rolls up to. The first and the last price are those of bars that have one.
@@ -69,13 +69,6 @@ _PRIOR_CLOSE = """
     SELECT "close" FROM bars WHERE symbol = %(symbol)s AND "interval" = %(interval)s AND "start" < %(begin)s
       AND "close" IS NOT NULL ORDER BY bars."start" DESC LIMIT 1
 """
-_EXTENT = """
-    SELECT {first} AS first, {last} AS last
-    FROM (SELECT (SELECT "start" FROM bars WHERE symbol = %(symbol)s AND "interval" = %(interval)s
-                  ORDER BY "start" LIMIT 1) AS first,
-                 (SELECT "start" FROM bars WHERE symbol = %(symbol)s AND "interval" = %(interval)s
-                  ORDER BY "start" DESC LIMIT 1) AS last) AS edges
-""".format(first=EPOCH_US.format("first"), last=EPOCH_US.format("last"))
 _SEEN = f"""
     SELECT symbol, asset_class, {EPOCH_US.format("last_bar_end")} AS last_bar_end FROM symbols ORDER BY symbol
 """
@@ -130,7 +123,7 @@ class MarketReader(TimescaleReader):
             "interval": interval,
             "points": points,
         }
-        return {row["symbol"]: row for row in await self._named(_SESSIONS, values)}
+        return {row["symbol"]: row for row in await self._rows(_SESSIONS, values)}
 
     async def days(
         self,
@@ -153,7 +146,7 @@ class MarketReader(TimescaleReader):
             "ends": [to_time(us) for _, _, us in days],
             "limit": limit,
         }
-        return await self._named(_DAYS.format(way="DESC" if newest_first else "ASC"), values)
+        return await self._rows(_DAYS.format(way="DESC" if newest_first else "ASC"), values)
 
     async def session_bars(
         self, symbol: str, interval: str, begin_us: int, end_us: int, limit: int
@@ -163,22 +156,21 @@ class MarketReader(TimescaleReader):
         Keys: `start end open high low close volume notional vwap trade_count close_us rev state`.
         """
         values = {"symbol": symbol, "interval": interval, "begin": to_time(begin_us), "end": to_time(end_us)}
-        return (await self._named(_BARS, values | {"limit": limit}))[::-1]
+        return (await self._rows(_BARS, values | {"limit": limit}))[::-1]
 
     async def prior_close(self, symbol: str, interval: str, begin_us: int) -> Decimal | None:
         """The last close of bars that start before a moment."""
         values = {"symbol": symbol, "interval": interval, "begin": to_time(begin_us)}
-        rows = await self._named(_PRIOR_CLOSE, values)
+        rows = await self._rows(_PRIOR_CLOSE, values)
         return rows[0]["close"] if rows else None
 
     async def extent(self, symbol: str, interval: str) -> tuple[int, int] | None:
         """The first and the last start of a symbol's bars; None when there is none."""
-        (row,) = await self._named(_EXTENT, {"symbol": symbol, "interval": interval})
-        return None if row["first"] is None else (row["first"], row["last"])
+        return await self.bars_extent(symbol, interval, 0, LATEST_US)
 
     async def stages(self, intervals: Sequence[str], from_us: int, to_us: int) -> dict[str, tuple[int, list[float]]]:
         """Of bars that ended in `(from, to]`: how many have each stage, and its p50, p95, p99 and maximum in µs."""
-        (row,) = await self._named(f"SELECT {_STAGE_COLUMNS} {_RECENT}", _window(intervals, from_us, to_us))
+        (row,) = await self._rows(f"SELECT {_STAGE_COLUMNS} {_RECENT}", _window(intervals, from_us, to_us))
         return {name: (row[f"{name}_count"], row[name] or []) for name in _STAGES}
 
     async def counted(self, intervals: Sequence[str], to_us: int, windows: Sequence[int]) -> list[tuple[int, int]]:
@@ -190,11 +182,8 @@ class MarketReader(TimescaleReader):
         )
         values = _window(intervals, to_us - max(windows), to_us)
         values |= {f"w{place}": to_time(to_us - window) for place, window in enumerate(windows)}
-        (row,) = await self._named(f"SELECT {columns} {_RECENT}", values)
+        (row,) = await self._rows(f"SELECT {columns} {_RECENT}", values)
         return [(row[f"t{place}"], row[f"b{place}"]) for place in range(len(windows))]
-
-    async def _named(self, sql: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-        return await self._rows(sql, values)
 
 
 def _window(intervals: Sequence[str], from_us: int, to_us: int) -> dict[str, Any]:

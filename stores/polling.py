@@ -7,12 +7,10 @@ drift, and those missed while no worker ran are not made up for.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID, uuid4
 
-from core.errors import StoreUnavailable
-from stores.postgres import EPOCH_US, NAME, Pool, async_pool, connect_args, translated
-from stores.timescale_reads import within
+from stores.pooled import Pooled
+from stores.postgres import EPOCH_US
 
 MAX_DETAIL = 500  # characters
 
@@ -84,34 +82,11 @@ class Agenda:
     wait: float | None
 
 
-class PollingJobs:
-    """The table. Not bound to an event loop before `open`.
-
-    Every call raises StoreUnavailable when the database has not answered within `timeout` seconds, and ConfigError
-    when it has no such table yet.
-    """
-
-    name = NAME
+class PollingJobs(Pooled):
+    """The table; its calls raise what those of Pooled do."""
 
     def __init__(self, dsn: str, *, timeout: float = 2.0, pool_size: int = 4) -> None:
-        self._args = connect_args(dsn)
-        self._args["options"] += f" -c statement_timeout={int(timeout * 1000)}"
-        self._timeout = timeout
-        self._pool_size = pool_size
-        self._pool: Pool | None = None
-
-    def __repr__(self) -> str:
-        return f"PollingJobs({self._args.get('host', '')}:{self._args.get('port', '')})"
-
-    async def open(self) -> None:
-        """Start the pool; does not wait for the database."""
-        self._pool = async_pool(self._args, "polling", self._pool_size, self._timeout)
-        await self._pool.open()
-
-    async def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await pool.close(timeout=self._timeout)
+        super().__init__(dsn, "polling", timeout=timeout, pool_size=pool_size)
 
     # What the API asks
 
@@ -164,14 +139,3 @@ class PollingJobs:
 
     async def _jobs(self, sql: str, values: Sequence[object]) -> list[PollingJob]:
         return [PollingJob(**row) for row in await self._rows(sql, values)]
-
-    async def _rows(self, sql: str, values: Sequence[object] | dict[str, object] = ()) -> list[dict[str, Any]]:
-        async def query() -> list[dict[str, Any]]:
-            if self._pool is None:
-                raise StoreUnavailable(NAME, "the table of polling jobs is not open")
-            with translated():
-                async with self._pool.connection() as connection:
-                    cursor = await connection.execute(sql.encode(), values)
-                    return await cursor.fetchall() if cursor.description else []
-
-        return await within(query, self._timeout)

@@ -21,7 +21,7 @@ EPOCH_US = "(extract(epoch FROM {0}) * 1000000)::bigint"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST_US = -62_135_596_800_000_000  # 0001-01-01
-_LATEST_US = 253_402_300_799_000_000  # 9999-12-31
+LATEST_US = 253_402_300_799_000_000  # 9999-12-31
 
 
 def connect_args(dsn: str) -> dict[str, Any]:
@@ -81,4 +81,4 @@ def first_line(error: Exception) -> str:
 
 def to_time(us: int) -> datetime:
     """Epoch microseconds as a UTC datetime, held within the years that one can name."""
-    return _EPOCH + timedelta(microseconds=min(max(us, _EARLIEST_US), _LATEST_US))
+    return _EPOCH + timedelta(microseconds=min(max(us, _EARLIEST_US), LATEST_US))

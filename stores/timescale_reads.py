@@ -1,14 +1,13 @@
 """Reads of ticks, bars and indicators for the API: asynchronous, bounded in rows and in time."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, LiteralString, TypeVar
+from collections.abc import Sequence
+from typing import Any, LiteralString
 
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
-from core.errors import StoreUnavailable
-from stores.postgres import EPOCH_US, NAME, Pool, async_pool, connect_args, to_time, translated
+from stores.pooled import Pooled, Values
+from stores.postgres import EPOCH_US, Pool, to_time
 from stores.range_sql import (
     BARS,
     BARS_VALIDATOR,
@@ -24,8 +23,6 @@ from stores.range_sql import (
 )
 from stores.schema import values_of
 
-T = TypeVar("T")
-
 _INDICATORS = epoch_us("start", "start") + ', rev, specs, "values"::text, ready, stable, processed_us'
 _SYMBOLS = ", ".join(("symbol", epoch_us("first_seen", "first_seen"), epoch_us("last_seen", "last_seen")))
 _RECONCILED = f"""
@@ -36,6 +33,8 @@ _LATE_TICKS = f"""
     SELECT {epoch_us("at", "at")}, ticks, p50_us, p90_us, p99_us, max_us FROM late_ticks_seen
     ORDER BY late_ticks_seen.at DESC LIMIT %s
 """
+# Every read is a stretch of an index in its order. Before the first ANALYZE the planner would rather sort.
+_READING = " -c default_transaction_read_only=on -c enable_bitmapscan=off"
 # A connection that is no more: none, or shut down by an administrator, a crash, or at the start of a server.
 _GONE = frozenset({None, "57P01", "57P02", "57P03", "08006", "08003"})
 FIRST_SPANS = 2  # how many stretches are read at first; four times as many each time that was not enough
@@ -57,38 +56,14 @@ _COUNTS_PLAIN = """
 """
 
 
-class TimescaleReader:
+class TimescaleReader(Pooled):
     """Rows as dicts: times in integer microseconds since the epoch, amounts as Decimal.
 
-    Ranges are half-open, `[start_us, end_us)`. Every call raises StoreUnavailable when the database has not
-    answered within `timeout` seconds. Not bound to an event loop before `open`.
+    Ranges are half-open, `[start_us, end_us)`. Its calls raise what those of Pooled do.
     """
 
-    name = NAME
-
     def __init__(self, dsn: str, *, timeout: float = 2.0, pool_size: int = 4) -> None:
-        self._args = connect_args(dsn)
-        self._args["options"] += f" -c statement_timeout={int(timeout * 1000)} -c default_transaction_read_only=on"
-        # Every read is a stretch of an index in its order. Before the first ANALYZE the planner would rather sort.
-        self._args["options"] += " -c enable_bitmapscan=off"
-        self._timeout = timeout
-        self._pool_size = pool_size
-        self._pool: Pool | None = None
-
-    def __repr__(self) -> str:
-        return f"TimescaleReader({self._args.get('host', '')}:{self._args.get('port', '')})"
-
-    async def open(self) -> None:
-        """Start the pool; does not wait for the database, which may come up later."""
-        if self._pool is not None:
-            return
-        self._pool = async_pool(self._args, "reads", self._pool_size, self._timeout, checked=False)
-        await self._pool.open()
-
-    async def close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await pool.close(timeout=self._timeout)
+        super().__init__(dsn, "reads", timeout=timeout, pool_size=pool_size, options=_READING, checked=False)
 
     async def ping(self) -> None:
         await self._rows("SELECT 1 AS one")
@@ -229,55 +204,18 @@ class TimescaleReader:
         (row,) = await self._rows(series.extent(), [*key, to_time(start_us), to_time(end_us)])
         return None if row["low"] is None else (row["low"], row["high"])
 
-    async def _rows(
-        self, sql: LiteralString | str, values: Sequence[object] | Mapping[str, object] = ()
-    ) -> list[dict[str, Any]]:
-        async def query() -> list[dict[str, Any]]:
-            if self._pool is None:
-                raise StoreUnavailable(NAME, "the reader is not open")
-            with translated():
-                try:
-                    return await _fetched(self._pool, sql, values)
-                except OperationalError as error:
-                    if isinstance(error, PoolTimeout) or error.sqlstate not in _GONE:
-                        raise
-                # The server was restarted between two reads. To find that out here, and not by a question before
-                # each read, halves the way to it.
-                await self._pool.check()
-                return await _fetched(self._pool, sql, values)
-
-        return await within(query, self._timeout)
-
-
-async def _fetched(pool: Pool, sql: str, values: Sequence[object] | Mapping[str, object]) -> list[dict[str, Any]]:
-    async with pool.connection() as connection:
-        cursor = await connection.execute(sql.encode(), values)
-        return await cursor.fetchall()
+    async def _fetched(self, pool: Pool, sql: LiteralString | str, values: Values) -> list[dict[str, Any]]:
+        try:
+            return await super()._fetched(pool, sql, values)
+        except OperationalError as error:
+            if isinstance(error, PoolTimeout) or error.sqlstate not in _GONE:
+                raise
+        # The server was restarted between two reads. To find that out here, and not by a question before each read,
+        # halves the way to it.
+        await pool.check()
+        return await super()._fetched(pool, sql, values)
 
 
 def _clipped(spans: Spans, start_us: int, end_us: int) -> Spans:
     clipped = [(max(low, start_us), min(high, end_us)) for low, high in spans]
     return [(low, high) for low, high in clipped if low < high]
-
-
-async def within(call: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """The result of `call`, or StoreUnavailable after `seconds`, without waiting for the call to notice.
-
-    A server that is frozen rather than gone answers neither the query nor its cancellation.
-    """
-    task = asyncio.ensure_future(call())
-    try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-    except asyncio.CancelledError:
-        task.cancel()
-        raise
-    if not done:
-        task.cancel()
-        task.add_done_callback(_forget)
-        raise StoreUnavailable(NAME, f"no answer within {seconds:g} s")
-    return task.result()
-
-
-def _forget(task: asyncio.Future[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
