@@ -104,8 +104,10 @@ def identity() -> Column:
     A correction or cancel is a record of its own beside the trade that it names, and a trade may be corrected again.
     """
     told = [F.coalesce(F.col(name).cast("string"), F.lit("")) for name in ("kind", "event_us", "price", "size")]
-    amending = F.concat_ws(SEPARATOR, _trade_identity(), *told)
-    return F.when(F.col("kind").isin(*AMENDING), amending).otherwise(_trade_identity())
+    # Built once for every record: what a trade lacks is null, which concat_ws leaves out.
+    return F.concat_ws(
+        SEPARATOR, _trade_identity(), F.when(F.col("kind").isin(*AMENDING), F.concat_ws(SEPARATOR, *told))
+    )
 
 
 def _trade_identity() -> Column:
