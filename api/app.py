@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette_compress import CompressMiddleware
 
 from api import contract, errors
@@ -83,7 +84,10 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
                 await store.open()
             yield
 
-    app = FastAPI(title="tickstream", version=VERSION, description=ABOUT, lifespan=lifespan)
+    # /docs and /redoc without a CDN.
+    app = FastAPIOffline(
+        title="tickstream", version=VERSION, description=ABOUT, lifespan=lifespan, static_url="/docs/static"
+    )
     app.state.services = services
     errors.install(app)
     app.add_middleware(CompressMiddleware, minimum_size=MIN_ENCODED_BYTES, brotli=False)

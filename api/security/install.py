@@ -1,12 +1,12 @@
 """Builds the layers from settings and puts them around the application."""
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from api.security import openapi
 from api.security.access import Access, AccessLayer
 from api.security.address import cors_origins
 from api.security.bootstrap import Bootstrap
+from api.security.cors import Cors
 from api.security.envelope import Envelope
 from api.security.gate import Gate
 from api.security.keys import KeyRing
@@ -55,7 +55,7 @@ class Security:
         origins = cors_origins(self._settings)
         if origins:
             app.add_middleware(
-                CORSMiddleware,
+                Cors,
                 allow_origins=origins,
                 allow_methods=("GET", "POST", "DELETE"),
                 allow_headers=REQUEST_HEADERS,

@@ -17,6 +17,7 @@ RULES: dict[str, Rule] = {
     "/health/live": "public",
     "/health": "local",
     "/docs": "local",
+    "/docs/static": "public",  # programs of two libraries, which a page loads without a key
     "/redoc": "local",
     "/openapi.json": "local",
     "/ws": "stream",
