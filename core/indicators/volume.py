@@ -1,4 +1,4 @@
-"""Volume-weighted prices, and on-balance volume."""
+"""Volume-weighted prices, relative and on-balance volume."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,7 +7,7 @@ import numpy as np
 
 from core.indicators.base import Array, Bars, Indicator, Outputs, columns, divide, period
 from core.indicators.smoothing import FEW_KEYS
-from core.indicators.window import Window, Windowed, over_usable, total
+from core.indicators.window import Window, Windowed, mean, over_usable, total
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,24 @@ class Rvwap(Windowed):
     def formula(self, *windows: Window) -> Outputs:
         notional, volume = windows
         return {"rvwap": divide(total(notional), total(volume), otherwise=np.nan)}
+
+
+@dataclass(frozen=True)
+class Relvol(Windowed):
+    """Relative volume: the volume / the mean volume of the N bars before; NaN where nothing was traded in these."""
+
+    name: ClassVar[str] = "relvol"
+    inputs: ClassVar[tuple[str, ...]] = ("volume",)
+    outputs: ClassVar[tuple[str, ...]] = ("relvol",)
+    length: int = period(20)
+
+    @property
+    def ready_after(self) -> int:
+        return self.length + 1
+
+    def formula(self, *windows: Window) -> Outputs:
+        volumes = windows[0]
+        return {"relvol": divide(volumes[-1], mean(volumes[:-1]), otherwise=np.nan)}
 
 
 @dataclass(frozen=True)

@@ -118,12 +118,21 @@ def rvwap(indicator: Any, bars: Bars) -> Outputs:
         return {"rvwap": sums[0] / sums[1]}
 
 
+def relvol(indicator: Any, bars: Bars) -> Outputs:
+    volumes = bars.volume[:, 0]
+    before = np.roll(_windows(volumes, indicator.length).mean(axis=1), 1)
+    before[0] = np.nan
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {"relvol": np.where(before > 0, volumes / before, np.nan)}
+
+
 ORACLES: dict[str, Oracle] = {
     oracle.__name__: oracle
-    for oracle in (sma, ema, macd, rsi, stoch, mom, roc, bbands, zscore, rvol, atr, obv, vwap, rvwap)
+    for oracle in (sma, ema, macd, rsi, stoch, mom, roc, bbands, zscore, rvol, atr, obv, vwap, rvwap, relvol)
 }
 # What the outputs are measured in: differences below 1e-12 of it are rounding, where an output crosses zero.
-SCALE = {"rsi": "percent", "stoch": "percent", "roc": "percent", "zscore": "one", "rvol": "one", "obv": "volume"}
+SCALE = {"rsi": "percent", "stoch": "percent", "roc": "percent", "zscore": "one", "rvol": "one", "obv": "volume",
+         "relvol": "one"}  # fmt: skip
 
 
 def scale(name: str, bars: Bars) -> float:

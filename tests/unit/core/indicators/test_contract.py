@@ -158,14 +158,14 @@ def test_flat_prices_give_numbers_or_nothing(indicator: Indicator, price: float)
         assert np.isnan(settled).all() if indicator.name in undefined else np.isfinite(settled).all()
 
 
-@pytest.mark.parametrize("spec", ["vwap", "rvwap"])
-def test_vwap_without_volume_is_nan(spec: str) -> None:
+@pytest.mark.parametrize("spec", ["vwap", "rvwap", "relvol"])
+def test_without_volume_what_divides_by_it_is_nan(spec: str) -> None:
     assert np.isnan(parse(spec).scan(flat(volume=0.0))[spec]).all()
 
 
 @each
 def test_zero_volume_disturbs_no_price(indicator: Indicator) -> None:
-    if "notional" not in indicator.inputs:
+    if "close" in indicator.inputs:
         assert all(
             np.isfinite(values[-1]).all() or indicator.name == "zscore"
             for values in indicator.scan(flat(volume=0.0)).values()
