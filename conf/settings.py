@@ -153,6 +153,16 @@ class Settings(BaseModel):
     api_socket_stall_seconds: float = Field(30, gt=0, description="how long a WebSocket may read nothing")
     api_socket_drain_seconds: float = Field(3, gt=0, description="how long a stopping worker waits for its WebSockets")
 
+    dashboard_host: str = Field("127.0.0.1", description="address the dashboard listens on")
+    dashboard_port: int = Field(8050, ge=0, le=65535, description="port the dashboard listens on")
+    dashboard_api_url: str = Field(
+        "http://127.0.0.1:8000", pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", description="the API that it reads"
+    )
+    dashboard_api_key: SecretStr = Field(SecretStr(""), description="a key of the API with the scopes read and stream")
+    dashboard_password: SecretStr = Field(
+        SecretStr(""), description="what a browser has to know (user name: any); required beyond loopback"
+    )
+
     @field_validator("intervals", "indicators", "calendar")
     @classmethod
     def _known_names(cls, value: str, info: ValidationInfo) -> str:
@@ -189,6 +199,10 @@ class Settings(BaseModel):
     @property
     def checkpoint_path(self) -> Path:
         return self.data_path / "checkpoints"
+
+    @property
+    def models_path(self) -> Path:
+        return self.data_path / "models"
 
 
 def _check_indicators(text: str) -> None:

@@ -1,0 +1,46 @@
+"""What a version says after given bars."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+
+from core.indicators.base import Array
+from core.sessions import ALWAYS_OPEN
+from ml.dataset import COLUMNS, keys_of
+from ml.features import NAMES, features, start_us
+from ml.shelf import Bundle
+
+RETURN, VOLATILITY = NAMES.index("return_60"), NAMES.index("volatility")
+
+
+def predictions(bundle: Bundle, bars: pd.DataFrame, calendar: str = ALWAYS_OPEN) -> list[dict[str, Any]]:
+    """A prediction per symbol and horizon after the symbol's last bar; none of a symbol with too few bars."""
+    bars = bars.assign(symbol=keys_of(bars))[["symbol", "start", *COLUMNS]].reset_index(drop=True)
+    found = features(bars, calendar)[list(NAMES)].to_numpy()
+    last = bars.groupby("symbol")["start"].idxmax().to_numpy()
+    return list(rows(bundle, bars["symbol"].to_numpy()[last], start_us(bars)[last], found[last]))
+
+
+def rows(bundle: Bundle, symbols: Any, start: Any, found: Array) -> Iterator[dict[str, Any]]:
+    """The predictions after bars with these features, as the stores and the API have them; returns are log returns.
+
+    Where a horizon did not beat its baselines the row says so (`abstains`), and keeps its numbers for the scorecard.
+    """
+    usable = np.flatnonzero(np.isfinite(found[:, RETURN]) & np.isfinite(found[:, VOLATILITY]))
+    volatility = np.exp(found[usable, VOLATILITY])
+    for horizon, model in bundle.models.items():
+        guess = model.predict(found[usable], volatility)
+        trusted = {kind: bundle.trusted(horizon, kind) for kind in ("return", "rise")}
+        for place, row in enumerate(usable):
+            yield {
+                "symbol": str(symbols[row]),
+                "start": int(start[row]),
+                "horizon": horizon,
+                "expected_return": float(guess.value[place]),
+                "rise_probability": float(guess.rise[place]),
+                "volatility": float(volatility[place] * np.sqrt(horizon)),
+                "abstains": [kind for kind, held in trusted.items() if not held],
+                "model": bundle.version,
+            }

@@ -1,0 +1,43 @@
+"""The features of bars as they close: the driver of serving, over the state of the indicators."""
+
+import numpy as np
+
+from core.indicators import Bars, IndicatorSet
+from core.indicators.base import Array
+from ml.features import INDICATORS, NAMES, Ints, formulas
+
+
+class LiveFeatures:
+    """Takes in bars key by key; its rows equal those of `ml.features.features` over the same bars, bit for bit."""
+
+    def __init__(self) -> None:
+        self._set = IndicatorSet(INDICATORS)
+        self._rows: dict[str, int] = {}
+        self._state: Array = self._set.initial(0)
+
+    def last_us(self, key: str) -> int:
+        """The start of the newest bar of a key, 0 before the first."""
+        row = self._rows.get(key)
+        return 0 if row is None else int(self._state[row, 0])
+
+    def forget(self, key: str) -> None:
+        """Begin the key anew: a bar that it has taken in was amended."""
+        if key in self._rows:
+            self._state[self._rows[key]] = self._set.initial(1)[0]
+
+    def take(self, keys: list[str], bars: Bars, start_us: Ints) -> Array:
+        """The features (bars, len(NAMES)) after bars of any keys, in any order of rows; older bars than a key has
+        seen begin its history anew, as everywhere (`IndicatorSet.step`)."""
+        for key in keys:
+            self._row(key)
+        rows = np.array([self._rows[key] for key in keys], np.int64)
+        folded = self._set.fold(self._state, rows, start_us, bars)
+        self._state = folded.state
+        values = {name: folded.values[:, place] for place, name in enumerate(self._set.columns)}
+        found = formulas(bars, values, start_us)
+        return np.stack([found[name] for name in NAMES], axis=1)
+
+    def _row(self, key: str) -> None:
+        if key not in self._rows:
+            self._rows[key] = len(self._rows)
+            self._state = np.concatenate([self._state, self._set.initial(1)])
