@@ -163,6 +163,10 @@ class Settings(BaseModel):
         SecretStr(""), description="what a browser has to know (user name: any); required beyond loopback"
     )
 
+    ml_intervals: str = Field("1m", description="intervals whose bars the predictor follows; empty: none")
+    ml_retrain_hours: float = Field(24, ge=0, description="age at which a champion is challenged; 0: never")
+    ml_train_bars: int = Field(20_000, ge=500, description="how many of the newest bars of a symbol it is trained on")
+
     @field_validator("intervals", "indicators", "calendar")
     @classmethod
     def _known_names(cls, value: str, info: ValidationInfo) -> str:
@@ -175,6 +179,11 @@ class Settings(BaseModel):
     @property
     def bar_intervals(self) -> tuple[Interval, ...]:
         return parse_intervals(self.intervals)
+
+    @property
+    def ml_interval_names(self) -> tuple[str, ...]:
+        """Raises ConfigError for an unknown one."""
+        return tuple(each.name for each in parse_intervals(self.ml_intervals)) if self.ml_intervals.strip() else ()
 
     def indicators_of(self, interval: str) -> "tuple[Indicator, ...]":
         """The indicators of the bars of one interval. Raises InputError for an unknown one."""

@@ -1,12 +1,14 @@
-"""`python -m ml train|evaluate|predict|models`: see --help."""
+"""`python -m ml train|evaluate|predict|serve|models|features`: see --help."""
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd  # type: ignore[import-untyped]
 import structlog
 from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -19,8 +21,10 @@ from ml.evaluate import FOLDS, Progress, evaluate
 from ml.features import FEATURES
 from ml.latest import predictions
 from ml.report import text, verdict
+from ml.server import Server
 from ml.shelf import Shelf
 from ml.training import hold_against, shelve, train_challenger
+from stores.predictions import PredictionStore
 
 _EXAMPLES = """examples:
   python -m ml evaluate --bars ../shared/data/crypto_bars/coinbase_BTC_ETH_2018_1m.parquet --json report.json
@@ -29,6 +33,8 @@ _EXAMPLES = """examples:
       the same, then a model of all bars; it serves if it beats the champion on the newest ones
   python -m ml predict --bars ../shared/data/us_equity_2013/bars_1m --calendar XNYS --interval 1m
       what the champion says after the last bar of each symbol
+  python -m ml train --interval 1m           from the newest bars of the database
+  python -m ml serve                         follow the topic `bars`; predictions to table, topic, Redis
   python -m ml models --interval 1m          versions, and which one serves
   python -m ml models --interval 1m --roll-back
   python -m ml features                      each feature and what it means
@@ -65,7 +71,7 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _train(options: argparse.Namespace, settings: Settings) -> None:
-    bars = read_bars(options.bars, None if options.bars.is_dir() else options.interval)
+    bars = _bars(options, settings)
     calendar = options.calendar or settings.calendar
     horizons = _horizons(options.horizons)
     shelf = Shelf(options.folder or settings.models_path, options.interval)
@@ -81,8 +87,30 @@ def _train(options: argparse.Namespace, settings: Settings) -> None:
     _say(f"version {bundle.version} in {shelf.folder}, champion: {shelf.champion()}")
 
 
+def _serve(_: argparse.Namespace, settings: Settings) -> None:
+    server = Server(settings)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.stop())
+    server.run()
+    _say(f"predictor stopped, {server.made} predictions stored")
+
+
+def _bars(options: argparse.Namespace, settings: Settings) -> pd.DataFrame:
+    """The bars of the files, or those of the database."""
+    if options.bars is not None:
+        return read_bars(options.bars, None if options.bars.is_dir() else options.interval)
+    store = PredictionStore(settings.postgres_dsn.get_secret_value())
+    try:
+        found = pd.DataFrame(store.last_bars(options.interval, settings.ml_train_bars))
+    finally:
+        store.close()
+    if found.empty:
+        raise InputError(f"the database has no bars of {options.interval}")
+    return found
+
+
 def _predict(options: argparse.Namespace, settings: Settings) -> None:
-    bars = read_bars(options.bars, None if options.bars.is_dir() else options.interval)
+    bars = _bars(options, settings)
     shelf = Shelf(options.folder or settings.models_path, options.interval)
     version = options.version or shelf.champion()
     if version is None:
@@ -161,7 +189,8 @@ def _parser() -> argparse.ArgumentParser:
             "--interval", default=interval, metavar="|".join(names), help=f"{note} (default: %(default)s)"
         )
         if bars:
-            found.add_argument("--bars", type=Path, required=True, help="Parquet file or folder")
+            asked = "Parquet file or folder" + ("" if interval is None else " (default: the newest of the database)")
+            found.add_argument("--bars", type=Path, required=interval is None, help=asked)
             found.add_argument("--calendar", help="24/7, XNYS … (default: the setting)")
         return found
 
@@ -182,6 +211,10 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--roll-back", action="store_true", help="let the champion before this one serve")
     for each in (training, predicting, listing):
         each.add_argument("--folder", type=Path, help="where models are kept (default: data/models)")
+    serving = commands.add_parser(
+        "serve", help="follow final bars and say what the champion says; train when it is old"
+    )
+    serving.set_defaults(run=_serve)
     told = commands.add_parser("features", help="each feature and what it means")
     told.set_defaults(run=_features)
     return parser

@@ -85,8 +85,10 @@ def _read(file: Path) -> pd.DataFrame:
         frame["start"] = pd.to_datetime(frame["start"], utc=True).astype("datetime64[us, UTC]")
     for name in COLUMNS:
         frame[name] = frame[name].astype(np.float64)
-    keep = ["symbol", "start", *COLUMNS, *(name for name in ("interval", "kind", "source") if name in frame.columns)]
-    return frame[keep]
+    if "notional" in frame.columns:
+        frame["notional"] = frame["notional"].astype(np.float64)
+    more = ("notional", "interval", "kind", "source")
+    return frame[["symbol", "start", *COLUMNS, *(name for name in more if name in frame.columns)]]
 
 
 def _of_interval(frame: pd.DataFrame, interval: str | None, path: Path) -> pd.DataFrame:
@@ -112,6 +114,12 @@ def keys_of(bars: pd.DataFrame) -> pd.Series:
     return key
 
 
+def histories(bars: pd.DataFrame) -> pd.DataFrame:
+    """What features are made of, each history under a `symbol` of its own; rows numbered from 0."""
+    more = ["notional"] if "notional" in bars.columns else []
+    return bars.assign(symbol=keys_of(bars))[["symbol", "start", *COLUMNS, *more]].reset_index(drop=True)
+
+
 def step_us(bars: pd.DataFrame) -> int:
     """The usual distance of two bars of a key, in microseconds: how long a bar is.
 
@@ -134,7 +142,7 @@ def samples(bars: pd.DataFrame, horizon: int, calendar: str = ALWAYS_OPEN, bar_u
     day, where the outcome lies in another session: nobody can trade at 15:59 on what opens tomorrow as if it were the
     next minute.
     """
-    bars = bars.assign(symbol=keys_of(bars))[["symbol", "start", *COLUMNS]].reset_index(drop=True)
+    bars = histories(bars)
     bar_us = bar_us or step_us(bars)
     found = features(bars, calendar)
     start, close = start_us(bars), bars["close"].to_numpy()

@@ -8,7 +8,7 @@ import pandas as pd  # type: ignore[import-untyped]
 
 from core.indicators.base import Array
 from core.sessions import ALWAYS_OPEN
-from ml.dataset import COLUMNS, keys_of
+from ml.dataset import histories
 from ml.features import NAMES, features, start_us
 from ml.shelf import Bundle
 
@@ -17,7 +17,7 @@ RETURN, VOLATILITY = NAMES.index("return_60"), NAMES.index("volatility")
 
 def predictions(bundle: Bundle, bars: pd.DataFrame, calendar: str = ALWAYS_OPEN) -> list[dict[str, Any]]:
     """A prediction per symbol and horizon after the symbol's last bar; none of a symbol with too few bars."""
-    bars = bars.assign(symbol=keys_of(bars))[["symbol", "start", *COLUMNS]].reset_index(drop=True)
+    bars = histories(bars)
     found = features(bars, calendar)[list(NAMES)].to_numpy()
     last = bars.groupby("symbol")["start"].idxmax().to_numpy()
     return list(rows(bundle, bars["symbol"].to_numpy()[last], start_us(bars)[last], found[last]))

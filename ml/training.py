@@ -65,6 +65,7 @@ def train_challenger(
         "interval": interval,
         "calendar": calendar,
         "made": _text(made_us),
+        "made_us": made_us,
         "parameters": PARAMETERS,
         "models": cards,
         "report": report,

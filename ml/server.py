@@ -1,0 +1,211 @@
+"""The predictor's process: follows the topic `bars`, and trains anew when the champion has grown old.
+
+It holds nothing that others need. While it is away nobody waits for it; what it would have said then is never said
+afterwards.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+
+from conf.settings import Settings
+from conf.topics import BARS, PREDICTIONS
+from core.clock import Clock, SystemClock
+from core.errors import StoreUnavailable
+from core.intervals import SECOND_US
+from ml.serving import WARM_UP_BARS, Answer, ClosedBar, Predictor
+from ml.shelf import Bundle, Shelf
+from stores.predictions import PredictionStore
+from stores.redis_predictions import PredictionBoard
+from stores.retry import retrying
+
+BATCH_BARS = 5_000
+LOOK_SECONDS = 10.0
+TRAINING_NICE = 19
+RETRY_US = 10 * 60 * SECOND_US
+"""Until there is a champion it is tried so often: a young system has too few bars."""
+T = TypeVar("T")
+_bar = msgspec.json.Decoder(ClosedBar)
+_log = structlog.get_logger("ml.server")
+
+
+class Server:
+    """Serves until told to stop. `made` counts predictions that are in the database.
+
+    From the moment that it is `following`, no final bar passes unseen.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store = PredictionStore(settings.postgres_dsn.get_secret_value())
+        self._board = PredictionBoard(settings.redis_url.get_secret_value(), settings.redis_ttl_seconds)
+        self._producer = Producer(
+            {"bootstrap.servers": settings.kafka_bootstrap, "enable.idempotence": True, "linger.ms": 5, "log_level": 0}
+        )
+        names = settings.ml_interval_names
+        self._predictors = {
+            name: Predictor(name, Shelf(settings.models_path, name), settings.calendar) for name in names
+        }
+        self._trainings = {name: Training(settings, name, SystemClock()) for name in names}
+        self._stopping = threading.Event()
+        self._looked_at = float("-inf")
+        self.following = threading.Event()
+        self.made = 0
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Until `stop`. A store or broker that is down is waited for."""
+        consumer = self._at_end()
+        try:
+            for name in self._predictors:
+                self._warm_up(name, None)
+            self.following.set()
+            _log.info("predictor started", intervals=list(self._predictors))
+            while not self._stopping.is_set():
+                self._look()
+                bars = _closed(consumer)
+                for predictor in self._predictors.values():
+                    self._say(predictor, predictor.answer(bars, time.time_ns() // 1000))
+        finally:
+            consumer.close()
+            self._producer.flush(5)
+            self._store.close()
+            self._board.close()
+            for training in self._trainings.values():
+                training.stop()
+
+    def _say(self, predictor: Predictor, answer: Answer) -> None:
+        """To the database first: what was published was stored before its outcome."""
+        if answer.amended:
+            self._warm_up(predictor.interval, sorted(answer.amended))
+        if not answer.predictions:
+            return
+        self.made += self._patiently("timescale", lambda: self._store.write(answer.predictions))
+        self._patiently("redis", lambda: self._board.write(answer.said))
+        topic = self._settings.topic(PREDICTIONS)
+        for each in answer.said:
+            self._producer.produce(topic, msgspec.json.encode(each), key=f"{each.symbol}|{each.interval}")
+        self._producer.poll(0)
+
+    def _patiently(self, name: str, call: Callable[[], T]) -> T:
+        return retrying(name, call, self._settings.store_retry_seconds)
+
+    def _warm_up(self, interval: str, symbols: Sequence[str] | None) -> None:
+        rows = self._patiently("timescale", lambda: self._store.last_bars(interval, WARM_UP_BARS, symbols))
+        self._predictors[interval].warm_up(rows)
+
+    def _look(self) -> None:
+        """From time to time: is there another champion, is it time to train?"""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        for name, predictor in self._predictors.items():
+            if predictor.reload() and predictor.bundle is not None:
+                _log.info("champion", interval=name, version=predictor.bundle.version)
+            self._trainings[name].look(predictor.bundle)
+
+    def _at_end(self) -> Consumer:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._settings.kafka_bootstrap,
+                "group.id": f"{self._settings.topic(BARS)}.predictor",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "latest",
+                "fetch.wait.max.ms": 50,
+                "log_level": 0,
+            }
+        )
+        self._patiently("kafka", lambda: _seek_end(consumer, self._settings.topic(BARS)))
+        return consumer
+
+
+class Training:
+    """Trains in a process of its own that stands back, once the champion is older than the settings allow."""
+
+    def __init__(self, settings: Settings, interval: str, clock: Clock) -> None:
+        self._interval = interval
+        self._every_us = int(settings.ml_retrain_hours * 3600 * SECOND_US)
+        self._clock = clock
+        self._process: subprocess.Popen[bytes] | None = None
+        self._tried_us: int | None = None
+
+    def look(self, champion: Bundle | None) -> None:
+        """Begin a training that is due; tell the end of one that runs."""
+        if self._process is not None:
+            code = self._process.poll()
+            if code is None:
+                return
+            self._process = None
+            _log.info("training ended", interval=self._interval, exit_code=code)
+        if self.due(champion):
+            self.tried()
+            command = [sys.executable, "-m", "ml", "train", "--interval", self._interval]
+            _log.info("training", interval=self._interval)
+            self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=_stand_back)
+
+    def due(self, champion: Bundle | None) -> bool:
+        """Whether the champion is too old, or there is none, and the last try is long enough ago."""
+        if not self._every_us:
+            return False
+        pause_us = RETRY_US if champion is None else self._every_us
+        since = [] if self._tried_us is None else [self._tried_us + pause_us]
+        since += [] if champion is None else [int(champion.card["made_us"]) + self._every_us]
+        return self._clock.now_us() >= max(since, default=0)
+
+    def tried(self) -> None:
+        """Count the pause to the next try from now on."""
+        self._tried_us = self._clock.now_us()
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+
+
+def _stand_back() -> None:
+    os.nice(TRAINING_NICE)
+
+
+def _seek_end(consumer: Consumer, topic: str) -> None:
+    """Stand behind the last record of each partition. Raises StoreUnavailable where there is no such topic yet."""
+    try:
+        known = consumer.list_topics(topic, timeout=10).topics[topic]
+        if known.error is not None:
+            raise StoreUnavailable("kafka", f"topic {topic}: {known.error.str()}", retry_after=1.0)
+        places = [TopicPartition(topic, number) for number in known.partitions]
+        for place in places:
+            place.offset = consumer.get_watermark_offsets(place, timeout=10)[1]
+        consumer.assign(places)
+    except KafkaException as error:
+        raise StoreUnavailable("kafka", error.args[0].str(), retry_after=0.5) from error
+
+
+def _closed(consumer: Consumer) -> list[ClosedBar]:
+    """Whatever came, as soon as anything is there; what is no bar is told in the log and passed over."""
+    first = consumer.poll(0.5)
+    if first is None:
+        return []
+    found: list[ClosedBar] = []
+    for message in (first, *consumer.consume(BATCH_BARS, 0)):
+        if message.error() is None:
+            found += _decoded(message)
+    return found
+
+
+def _decoded(message: Message) -> list[ClosedBar]:
+    try:
+        return [_bar.decode(message.value() or b"")]
+    except msgspec.DecodeError as error:
+        _log.error("not a bar", partition=message.partition(), offset=message.offset(), error=str(error))
+        return []

@@ -1,0 +1,143 @@
+"""What is said after each final bar: features stepped on, the champion asked, the answer stored before its outcome."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import structlog
+
+from core.indicators import bars_of
+from core.intervals import INTERVALS
+from core.sessions import ALWAYS_OPEN
+from ml.latest import rows
+from ml.live import LiveFeatures
+from ml.shelf import Bundle, ModelError, Shelf
+from stores.predictions import Prediction
+from stores.redis_predictions import Said
+
+WARM_UP_BARS = 500
+"""What a restart reads of each symbol: more than any indicator of the features remembers."""
+_AMOUNTS = ("open", "high", "low", "close", "volume", "notional")
+_log = structlog.get_logger("ml.serving")
+
+
+class ClosedBar(msgspec.Struct, frozen=True):
+    """What is needed of a bar of the topic `bars`; amounts as decimal text, a price is None in a bar without one."""
+
+    symbol: str
+    interval: str
+    start: int
+    end: int
+    rev: int
+    volume: str
+    notional: str
+    open: str | None = None
+    high: str | None = None
+    low: str | None = None
+    close: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a batch of bars: predictions for the stores, and symbols whose history must be read again."""
+
+    predictions: list[Prediction]
+    said: list[Said]
+    amended: set[str]
+
+
+class Predictor:
+    """The champion of one interval over the bars of all symbols. No I/O but the shelf."""
+
+    def __init__(self, interval: str, shelf: Shelf, calendar: str = ALWAYS_OPEN) -> None:
+        self.interval = interval
+        self._length_us = INTERVALS[interval].us
+        self._shelf = shelf
+        self._calendar = calendar
+        self._features = LiveFeatures()
+        self.bundle: Bundle | None = None
+
+    def reload(self) -> bool:
+        """Take the champion of the shelf; whether it is another one than before.
+
+        One that cannot be loaded is told in the log, and who served goes on.
+        """
+        try:
+            version = self._shelf.champion()
+            if version is None or (self.bundle is not None and self.bundle.version == version):
+                return False
+            self.bundle = self._shelf.load(version)
+        except (ModelError, OSError, ValueError) as error:
+            _log.error("champion not loaded", interval=self.interval, error=str(error))
+            return False
+        return True
+
+    def warm_up(self, bars: Sequence[dict[str, Any]]) -> None:
+        """Take in stored bars, ascending by symbol and start, in place of what is known of their symbols.
+
+        Of a symbol that is known no newer bar is taken than the last one: that one is still to be answered.
+        """
+        last = {symbol: self._features.last_us(symbol) for symbol in {bar["symbol"] for bar in bars}}
+        bars = [bar for bar in bars if bar["start"] <= (last[bar["symbol"]] or bar["start"])]
+        for symbol in last:
+            self._features.forget(symbol)
+        if bars:
+            self._take([bar["symbol"] for bar in bars], {name: [bar[name] for bar in bars] for name in _AMOUNTS},
+                       [bar["start"] for bar in bars])  # fmt: skip
+
+    def answer(self, bars: Sequence[ClosedBar], now_us: int) -> Answer:
+        """What is to be said after these bars, as far as the outcome is not known yet.
+
+        A bar that is known already and comes again was amended.
+        """
+        of_here = [bar for bar in bars if bar.interval == self.interval and bar.close is not None]
+        known = [bar for bar in of_here if bar.start <= self._features.last_us(bar.symbol)]
+        amended = {bar.symbol for bar in known if bar.rev > 1}
+        new = [bar for bar in of_here if bar.start > self._features.last_us(bar.symbol)]
+        if not new:
+            return Answer([], [], amended)
+        amounts = {name: [float(getattr(bar, name)) for bar in new] for name in _AMOUNTS}
+        found = self._take([bar.symbol for bar in new], amounts, [bar.start for bar in new])
+        if self.bundle is None:
+            return Answer([], [], amended)
+        starts = np.array([bar.start for bar in new], np.int64)
+        every = [self._prediction(row) for row in rows(self.bundle, [bar.symbol for bar in new], starts, found)]
+        made = [each for each in every if each.outcome_us > now_us]
+        closes = {(bar.symbol, bar.start): close for bar, close in zip(new, amounts["close"], strict=True)}
+        return Answer(made, _said(made, closes), amended)
+
+    def _take(self, symbols: list[str], amounts: dict[str, list[float]], starts: list[int]) -> Any:
+        start = np.array(starts, np.int64)
+        return self._features.take(symbols, bars_of(**amounts, start=start, calendar=self._calendar), start)
+
+    def _prediction(self, row: dict[str, Any]) -> Prediction:
+        end = row["start"] + self._length_us
+        abstains = tuple(row.pop("abstains"))
+        outcome_us = end + row["horizon"] * self._length_us
+        return Prediction(interval=self.interval, end=end, outcome_us=outcome_us, abstains=abstains, **row)
+
+
+def _said(predictions: Sequence[Prediction], closes: dict[tuple[str, int], float]) -> list[Said]:
+    """One message per bar."""
+    by_bar: dict[tuple[str, int], list[Prediction]] = {}
+    for each in predictions:
+        by_bar.setdefault((each.symbol, each.start), []).append(each)
+    return [
+        Said(
+            symbol=symbol,
+            interval=group[0].interval,
+            start=start,
+            end=group[0].end,
+            event_us=group[0].end,
+            close=closes[symbol, start],
+            model=group[0].model,
+            horizons=[
+                {name: getattr(each, name) for name in
+                 ("horizon", "outcome_us", "expected_return", "rise_probability", "volatility", "abstains")}
+                for each in group
+            ],
+        )
+        for (symbol, start), group in by_bar.items()
+    ]  # fmt: skip
