@@ -21,6 +21,9 @@ class OverviewRow(Answer):
         description="`live`: with what Redis holds; `database`: stored bars only"
     )
     session: Day | None = Field(description="by the calendar of the settings; UTC days for 24/7")
+    session_start: Time | None = Field(description="bars from here on count to the session")
+    session_end: Time | None = Field(description="and from here on to the next one")
+    until: Time | None = Field(description="bars that start from here on are not in the row; null without `apart`")
     price: Amount | None = Field(description="the last one")
     price_at: Time | None = Field(description="event time of the last trade")
     age_seconds: float | None = Field(description="since the last trade", examples=[0.4])
@@ -212,6 +215,7 @@ class TopicOffsets(Answer):
     topic: str
     partitions: list[PartitionOffsets]
     records: int = Field(description="end less first, over all partitions; compaction may have taken some of them")
+    newest: Time | None = Field(description="stamp of the newest record; null: none yet, or the broker did not tell")
 
 
 class ReaderLag(Answer):
@@ -224,11 +228,14 @@ class ReaderLag(Answer):
     source: Literal["group", "checkpoint"] = Field(
         description="`group`: committed to Kafka; `checkpoint`: of the last finished batch, as this machine's files say"
     )
-    as_of: Time | None = Field(description="when a checkpoint was written")
+    as_of: Time | None = Field(
+        description="when a checkpoint was written; of a group, since when this worker sees these offsets"
+    )
 
 
 class KafkaAnswer(Answer):
     """Topics and who reads them."""
 
+    at: Time = Field(description="when the offsets were read")
     topics: list[TopicOffsets]
     readers: list[ReaderLag]

@@ -27,6 +27,7 @@ class Standing:
     bar: Rollup
     prior_close: Decimal | None
     closes: list[Decimal] = field(default_factory=list)
+    until_us: int | None = None  # bars that start from here on are not in it; None: all are
 
     @property
     def change(self) -> tuple[Decimal | None, Decimal | None]:
@@ -46,10 +47,17 @@ class Overview:
 
 
 async def read_overview(
-    asked: Sequence[str] | None, interval: str, points: int, calendar: str, market: MarketReader, board: RedisBoard
+    asked: Sequence[str] | None,
+    interval: str,
+    points: int,
+    calendar: str,
+    market: MarketReader,
+    board: RedisBoard,
+    apart: int = 0,
 ) -> Overview:
     """The standing of each known symbol, or of those asked for that are known; `points` closes of `interval` each.
 
+    The newest `apart` bars that Redis has of a symbol are left out of its standing, which says so by `until_us`.
     Raises StoreUnavailable when the database does not answer.
     """
     seen = {row["symbol"]: row["last_bar_end"] for row in await market.seen()}
@@ -60,11 +68,15 @@ async def read_overview(
         names = [name for name in names if name in wanted]
     newest = {name: _newest(seen.get(name), tails.get(name, ())) for name in names}
     days = await asyncio.to_thread(_days, newest, calendar)
-    stored = await market.sessions([(name, day.start, day.end) for name, day in days.items()], interval, points)
+    until = {name: _until(day, seen.get(name), tails.get(name, ()), apart) for name, day in days.items()}
+    ends = [(name, day.start, _first(day.end, until[name])) for name, day in days.items()]
+    stored = await market.sessions(ends, interval, points)
     length = INTERVALS[interval].us
-    return Overview(
-        [_standing(name, days.get(name), stored.get(name), tails.get(name, []), length, points) for name in names], live
-    )
+    found = [
+        _standing(name, days.get(name), stored.get(name), tails.get(name, []), length, points, until.get(name))
+        for name in names
+    ]
+    return Overview(found, live)
 
 
 def ordered(standings: Sequence[Standing], sort: Sort) -> list[Standing]:
@@ -87,6 +99,18 @@ async def _tails(
         return await board.tails(known if asked is None else sorted(set(asked) & {*known, *seen}), MINUTE), True
     except StoreUnavailable:
         return {}, False
+
+
+def _until(day: TradingDay, last_bar_end: int | None, tail: Sequence[TailBar], apart: int) -> int | None:
+    """The first start that is left out: that of the newest `apart` bars, or after the last bar; None for none."""
+    if not apart:
+        return None
+    left = [bar.start for bar in tail[-apart:]]
+    return max(day.start, left[0] if left else last_bar_end or 0)
+
+
+def _first(end: int, until: int | None) -> int:
+    return end if until is None else min(end, until)
 
 
 def _newest(last_bar_end: int | None, tail: Sequence[TailBar]) -> int | None:
@@ -117,9 +141,12 @@ def _standing(
     tail: Sequence[TailBar],
     interval_us: int,
     points: int,
+    until: int | None,
 ) -> Standing:
+    source: Literal["live", "database"] = "live" if tail else "database"
     if day is None or stored is None:
-        return Standing(symbol, "live" if tail else "database", day, Rollup(), None)
+        return Standing(symbol, source, day, Rollup(), None)
+    tail = [bar for bar in tail if until is None or bar.start < until]
     newest = stored["newest"] if stored["newest"] is not None else day.start - 1
     fresh = [bar for bar in tail if bar.start > newest]
     bar = rollup_of(stored)
@@ -134,4 +161,4 @@ def _standing(
         if slot > last_stored and each.close is not None:
             closes[slot] = each.close
     shown = [closes[start] for start in sorted(closes)][-points:] if points else []
-    return Standing(symbol, "live" if tail else "database", day, bar, stored["prior_close"], shown)
+    return Standing(symbol, source, day, bar, stored["prior_close"], shown, until)

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from api.dead_letters import MOST
 from api.kafka import KafkaOffsets
 from api.overview import Sort
 from api.params import IntervalQuery, NumericQuery, Order, Services
@@ -107,6 +108,9 @@ class OverviewQuery(NumericQuery):
     points: int = Field(30, ge=0, le=MAX_POINTS, description="how many of the newest closes of each symbol")
     interval: Literal["1m", "5m"] = Field("1m", description="length of the bars of these closes")
     stale_after: int = Field(60, ge=1, le=86_400, description="seconds without a trade after which a symbol is `stale`")
+    apart: int = Field(
+        0, ge=0, le=10, description="leave the newest so many 1-minute bars of each symbol out of its row; see `until`"
+    )
 
     @field_validator("symbols")
     @classmethod
@@ -173,6 +177,23 @@ class LatencyQuery(BaseModel):
     minutes: int = Field(5, ge=1, le=60, description="of the bars that ended in the last so many minutes")
 
 
+class DeadLettersQuery(BaseModel):
+    """How many, and what counts as recent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limit: int = Field(20, ge=1, le=MOST, description="how many letters at most, newest first")
+    minutes: int = Field(60, ge=1, le=1440, description="what counts as recent")
+
+
+class GapsQuery(BaseModel):
+    """What counts as recent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hours: int = Field(24, ge=1, le=720, description="how far back settled gaps are counted")
+
+
 def _least(moment: int | date) -> int:
     return (moment - EPOCH).days * DAY_US if isinstance(moment, date) else moment
 
@@ -181,3 +202,5 @@ OverviewParams = Annotated[OverviewQuery, Query()]
 IntradayParams = Annotated[IntradayQuery, Query()]
 DailyParams = Annotated[DailyQuery, Query()]
 LatencyParams = Annotated[LatencyQuery, Query()]
+DeadLettersParams = Annotated[DeadLettersQuery, Query()]
+GapsParams = Annotated[GapsQuery, Query()]

@@ -197,9 +197,9 @@ def _fill(settings: Settings, bars: int) -> int:
     store = make_timescale(settings)
     try:
         for number, symbol in enumerate(pick_symbols(str(SYMBOLS))):
-            store.write_bars(bars_table(_walk(symbol, first_us, bars, seed=number)))
+            store.write_bars(bars_table(walk(symbol, first_us, bars, seed=number)))
             # A later bar, so that the day is closed for every reader.
-            store.write_bars(bars_table(_walk(symbol, now_us - now_us % MINUTE_US - 5 * MINUTE_US, 1, seed=number)))
+            store.write_bars(bars_table(walk(symbol, now_us - now_us % MINUTE_US - 5 * MINUTE_US, 1, seed=number)))
     finally:
         store.close()
     say(f"{bars} bars of {datetime.fromtimestamp(day_us / 1e6, UTC):%Y-%m-%d} of {SYMBOLS} symbols are in the database")
@@ -211,12 +211,12 @@ def _newest(settings: Settings) -> None:
     store = make_redis(settings)
     try:
         for number, symbol in enumerate(pick_symbols(str(SYMBOLS))):
-            store.write_bars(bars_table(_walk(symbol, now_us - now_us % MINUTE_US - 3 * MINUTE_US, 1, seed=number)))
+            store.write_bars(bars_table(walk(symbol, now_us - now_us % MINUTE_US - 3 * MINUTE_US, 1, seed=number)))
     finally:
         store.close()
 
 
-def _walk(symbol: str, first_us: int, count: int, seed: int) -> list[Bar]:
+def walk(symbol: str, first_us: int, count: int, seed: int) -> list[Bar]:
     """Final 1-minute bars of a random walk."""
     steps = np.random.default_rng(seed).normal(0, 0.05, (count, 4)).round(2)
     price, made = 100.0, []

@@ -90,6 +90,16 @@ _STAGE_COLUMNS = ", ".join(
     f"count({stage}) AS {name}_count, percentile_cont({_QUANTILES}) WITHIN GROUP (ORDER BY ({stage})::float8) AS {name}"
     for name, stage in _STAGES.items()
 )
+_LAST_TRADE = "SELECT max(last_received_us) AS last_trade_us FROM symbols"
+_LAST_CHECKED = f"SELECT {EPOCH_US.format('max(at)')} AS checked_us FROM reconciled"
+_GAPS = f"""
+    SELECT count(*) FILTER (WHERE state = 'open') AS open,
+           count(*) FILTER (WHERE state = 'filled' AND noticed_at >= %(since)s) AS filled,
+           count(*) FILTER (WHERE state = 'lost' AND noticed_at >= %(since)s) AS lost,
+           coalesce(sum(filled) FILTER (WHERE noticed_at >= %(since)s), 0)::bigint AS ticks_filled,
+           {EPOCH_US.format("max(noticed_at)")} AS newest
+    FROM gaps
+"""
 _LONGEST_BAR_US = 15 * 60_000_000
 
 
@@ -184,6 +194,17 @@ class MarketReader(TimescaleReader):
         values |= {f"w{place}": to_time(to_us - window) for place, window in enumerate(windows)}
         (row,) = await self._rows(f"SELECT {columns} {_RECENT}", values)
         return [(row[f"t{place}"], row[f"b{place}"]) for place in range(len(windows))]
+
+    async def signs_of_life(self) -> tuple[int | None, int | None]:
+        """Receipt of the newest archived trade, and when reconciling last counted; None for never."""
+        (trade,), (checked,) = await self._rows(_LAST_TRADE), await self._rows(_LAST_CHECKED)
+        return trade["last_trade_us"], checked["checked_us"]
+
+    async def gap_counts(self, since_us: int) -> dict[str, Any]:
+        """Gaps `open`, of any age; `filled`, `lost` and `ticks_filled` of those noticed since; and when the newest was
+        noticed (`newest`, None for never)."""
+        (row,) = await self._rows(_GAPS, {"since": to_time(since_us)})
+        return row
 
 
 def _window(intervals: Sequence[str], from_us: int, to_us: int) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from typing import Any, LiteralString
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
-from stores.pooled import Pooled, Values
+from stores.pooled import Values
 from stores.postgres import EPOCH_US, Pool, to_time
+from stores.quality_reads import QualityReads
 from stores.range_sql import (
     BARS,
     BARS_VALIDATOR,
@@ -25,14 +26,6 @@ from stores.schema import values_of
 
 _INDICATORS = epoch_us("start", "start") + ', rev, specs, "values"::text, ready, stable, processed_us'
 _SYMBOLS = ", ".join(("symbol", epoch_us("first_seen", "first_seen"), epoch_us("last_seen", "last_seen")))
-_RECONCILED = f"""
-    SELECT day, checked, matched, amended, matched::float8 / nullif(checked, 0) AS match_ratio, {epoch_us("at", "at")}
-    FROM reconciled WHERE symbol = %s AND day BETWEEN %s AND %s ORDER BY day
-"""
-_LATE_TICKS = f"""
-    SELECT {epoch_us("at", "at")}, ticks, p50_us, p90_us, p99_us, max_us FROM late_ticks_seen
-    ORDER BY late_ticks_seen.at DESC LIMIT %s
-"""
 # Every read is a stretch of an index in its order. Before the first ANALYZE the planner would rather sort.
 _READING = " -c default_transaction_read_only=on -c enable_bitmapscan=off"
 # A connection that is no more: none, or shut down by an administrator, a crash, or at the start of a server.
@@ -56,7 +49,7 @@ _COUNTS_PLAIN = """
 """
 
 
-class TimescaleReader(Pooled):
+class TimescaleReader(QualityReads):
     """Rows as dicts: times in integer microseconds since the epoch, amounts as Decimal.
 
     Ranges are half-open, `[start_us, end_us)`. Its calls raise what those of Pooled do.
@@ -156,19 +149,6 @@ class TimescaleReader(Pooled):
         for row in rows:
             row["values"] = values_of(row["values"])
         return rows
-
-    async def reconciled(self, symbol: str, first_us: int, end_us: int) -> list[dict[str, Any]]:
-        """`day` (a date), `checked`, `matched`, `amended`, `match_ratio` and `at` (epoch microseconds) by UTC day.
-
-        Of a symbol's closed bars, over all intervals: those held against the tick log, those that were right as they
-        were first made, and those that were not; the ratio of the first two, None where nothing was checked.
-        """
-        asked = [symbol, to_time(first_us).date(), to_time(end_us - 1).date()]
-        return await self._rows(_RECONCILED, asked)
-
-    async def late_ticks(self, limit: int) -> list[dict[str, Any]]:
-        """Newest runs that found late ticks: `at`, `ticks`, `p50_us`, `p90_us`, `p99_us`, `max_us`, microseconds."""
-        return await self._rows(_LATE_TICKS, [limit])
 
     async def freshness(self) -> dict[str, Any]:
         """`last_tick_event_us`, `last_tick_received_us`, `last_bar_end_us` (None before the first), and the

@@ -19,8 +19,13 @@ async def overview(query: OverviewParams, settings: Configured, market: Market, 
 
     Sessions are those of the calendar in the settings: UTC days for 24/7. Final bars come from the database and the
     bars that are not final yet from Redis; without Redis the answer is of stored bars, and `live` says so.
+
+    Who adds live bars to the rows asks for `apart`: a row is then of the bars that start before its `until`, and of
+    those from there on the WebSocket has the newest revision. So no bar is counted twice, whatever moves meanwhile.
     """
-    found = await read_overview(query.asked, query.interval, query.points, settings.calendar, market, board)
+    found = await read_overview(
+        query.asked, query.interval, query.points, settings.calendar, market, board, query.apart
+    )
     shown = ordered(found.standings, query.sort)
     now_us = clock.now_us()
     return Json(

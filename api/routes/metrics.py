@@ -1,16 +1,19 @@
 """`/api/v1/metrics`: how fast, how much, from which cache, how far behind."""
 
 import asyncio
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter
 
 from api.caching import cache_stats
-from api.kafka import Offsets, Reader
 from api.models import PROBLEMS
 from api.models_market import CacheAnswer, KafkaAnswer, LatencyAnswer, ThroughputAnswer
-from api.params import Configured, Now
-from api.params_market import Board, Brokers, LatencyParams, Market
+from api.models_pipeline import DeadLettersAnswer, GapCounts, QueriesAnswer, StoresAnswer
+from api.params import Configured, History, Live, Now
+from api.params_market import Board, Brokers, DeadLettersParams, GapsParams, LatencyParams, Market
+from api.probes import probe_writable
+from api.query_states import Seen, allowance, states_json
+from api.readers import Offsets, Reader
 from api.render import Json, time_text
 from api.stages import live_stages, stages_json
 from core.errors import StoreUnavailable
@@ -18,6 +21,7 @@ from core.intervals import MINUTE_US, SECOND_US
 from stores.redis_board import RedisBoard, TailBar
 
 router = APIRouter(prefix="/api/v1/metrics", tags=["metrics"])
+T = TypeVar("T")
 WINDOWS = (1, 5, 15)  # minutes
 # Bars of a minute are final about the watermark delay after it; one that nobody finished counts as nothing.
 LATEST_MINUTES = 2
@@ -65,7 +69,7 @@ async def cache(board: Board) -> Json:
 
 
 @router.get("/kafka", response_model=KafkaAnswer, responses=DOWN)
-async def kafka(brokers: Brokers) -> Json:
+async def kafka(brokers: Brokers, clock: Now) -> Json:
     """Topics with their offsets, and how far their readers are behind.
 
     The relay commits to Kafka. Spark's queries keep their offsets in checkpoints, which are read where they are on
@@ -75,10 +79,73 @@ async def kafka(brokers: Brokers) -> Json:
     topics = sorted({topic for topic, _ in offsets.end})
     return Json(
         {
+            "at": time_text(clock.now_us()),
             "topics": [_topic_json(topic, offsets) for topic in topics],
             "readers": [_reader_json(reader, offsets) for reader in readers],
         }
     )
+
+
+@router.get("/queries", response_model=QueriesAnswer)
+async def queries(settings: Configured, brokers: Brokers, market: Market, clock: Now) -> Json:
+    """How each query fares, as far as its offsets, its checkpoints on this machine and its rows tell.
+
+    Nobody is asked: `because` says what was seen and `as_of` of when it is. Kafka or the database being down makes
+    states `unknown`.
+    """
+    now_us = clock.now_us()
+    found, signs = await asyncio.gather(
+        brokers.standing(lambda name: allowance(settings, name), now_us), market.signs_of_life(), return_exceptions=True
+    )
+    standing = _or_none(found)
+    trade_us, checked_us = _or_none(signs) or (None, None)
+    seen = Seen(now_us, standing, trade_us, checked_us, "" if standing else str(found))
+    return Json({"at": time_text(now_us), "queries": states_json(seen, settings)})
+
+
+@router.get("/stores", response_model=StoresAnswer)
+async def stores(settings: Configured, history: History, live: Live, brokers: Brokers, clock: Now) -> Json:
+    """Whether all that the pipeline writes to answers, and how fast: Kafka and InfluxDB too, without which we serve."""
+    probes = await probe_writable(settings, history, live, brokers.ping)
+    return Json({"at": time_text(clock.now_us()), "stores": {probe.store: probe.as_json() for probe in probes}})
+
+
+@router.get("/dead-letters", response_model=DeadLettersAnswer, responses={key: PROBLEMS[key] for key in (422, 503)})
+async def dead_letters(query: DeadLettersParams, brokers: Brokers, clock: Now) -> Json:
+    """Records that were refused, newest first, and how many there are."""
+    now_us = clock.now_us()
+    peek = await brokers.dead_letters(now_us - query.minutes * MINUTE_US)
+    return Json(
+        {
+            "at": time_text(now_us),
+            "records": peek.records,
+            "minutes": query.minutes,
+            "recent": peek.recent,
+            "reasons": peek.reasons,
+            "letters": [
+                {"at": time_text(letter.at_us)}
+                | {name: getattr(letter, name) for name in ("reason", "detail", "stage", "symbol", "payload")}
+                for letter in peek.letters[: query.limit]
+            ],
+        }
+    )
+
+
+@router.get("/gaps", response_model=GapCounts, responses={key: PROBLEMS[key] for key in (422, 503)})
+async def gaps(query: GapsParams, market: Market, clock: Now) -> Json:
+    """How many gaps feeds noticed, by what became of them."""
+    now_us = clock.now_us()
+    found = await market.gap_counts(now_us - query.hours * 60 * MINUTE_US)
+    return Json({"at": time_text(now_us), "hours": query.hours} | found | {"newest": time_text(found["newest"])})
+
+
+def _or_none(found: T | BaseException) -> T | None:
+    """What a question gave; None where a store does not answer."""
+    if isinstance(found, BaseException):
+        if not isinstance(found, StoreUnavailable):
+            raise found
+        return None
+    return found
 
 
 async def _tails(board: RedisBoard, names: list[str]) -> list[list[TailBar]] | None:
@@ -125,7 +192,8 @@ def _topic_json(topic: str, offsets: Offsets) -> dict[str, Any]:
         for number in offsets.partitions(topic)
     ]
     records = sum(each["end"] - each["first"] for each in partitions)
-    return {"topic": topic, "partitions": partitions, "records": records}
+    newest = time_text(offsets.newest.get(topic))
+    return {"topic": topic, "partitions": partitions, "records": records, "newest": newest}
 
 
 def _reader_json(reader: Reader, offsets: Offsets) -> dict[str, Any]:

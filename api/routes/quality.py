@@ -1,19 +1,38 @@
-"""`/api/v1/quality/{symbol}` and `/api/v1/metrics/late-ticks`: how right final bars were, and how late ticks came."""
+"""`/api/v1/quality` and `/api/v1/metrics/late-ticks`: how right final bars were, and how late ticks came."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.models import PROBLEMS, Answer, Time
-from api.params import History, Live, Symbol
+from api.models import PROBLEMS
+from api.models_quality import (
+    AmendmentsAnswer,
+    GapsAnswer,
+    GapState,
+    LateTicksAnswer,
+    QualityAnswer,
+    QualityDaysAnswer,
+)
+from api.params import History, Live, Now, NumericQuery, Symbol
 from api.params import Time as TimeParam
+from api.params_market import Day
 from api.reading import ensure_known
-from api.render import Json, time_text
+from api.render import Json, Numeric, row_json, time_text
 from api.times import MAX_TIME_US
+from api.trading_days import EPOCH
+from core.intervals import DAY_US, SECOND_US
+from core.validate import SYMBOL_PATTERN
+from stores.quality_reads import AMENDED_VALUES
 
 router = APIRouter(prefix="/api/v1", tags=["quality"])
 MAX_RUNS = 1000
+MAX_ROWS = 1000
+MAX_DAY_ROWS = 50_000
+DAYS = 14
+NO_SYMBOL: dict[int | str, dict[str, Any]] = {key: PROBLEMS[key] for key in (422, 503)}
 
 
 class QualityQuery(BaseModel):
@@ -25,6 +44,38 @@ class QualityQuery(BaseModel):
     end: TimeParam | None = Field(None, description="moment after the last day; missing: open")
 
 
+class DaysQuery(BaseModel):
+    """Which days of all symbols."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    last: Day | None = Field(None, description="the last day (UTC); missing: today")
+    days: int = Field(DAYS, ge=1, le=366, description="how many days up to the last one")
+    limit: int = Field(5_000, ge=0, le=MAX_DAY_ROWS, description="how many rows of `days` at most, newest first")
+
+
+class OfSymbol(BaseModel):
+    """Of one symbol or of all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    symbol: str | None = Field(None, pattern=f"^{SYMBOL_PATTERN}$", description="missing: all", examples=["AAPL"])
+    limit: int = Field(100, ge=1, le=MAX_ROWS, description="how many rows at most, newest first")
+
+
+class AmendmentsQuery(OfSymbol, NumericQuery):
+    """Which amendments."""
+
+    since: TimeParam | None = Field(None, description="when they became known at the earliest; missing: a day ago")
+
+
+class GapsQuery(OfSymbol):
+    """Which gaps."""
+
+    since: TimeParam | None = Field(None, description="event time at which they end at the earliest; missing: open")
+    state: GapState | None = Field(None, description="missing: all")
+
+
 class LateTicksQuery(BaseModel):
     """How many runs."""
 
@@ -33,39 +84,42 @@ class LateTicksQuery(BaseModel):
     limit: int = Field(60, ge=1, le=MAX_RUNS, description="how many runs at most, newest first")
 
 
-class QualityDay(Answer):
-    """A UTC day of a symbol, over all intervals."""
-
-    day: str = Field(description="UTC", examples=["2024-05-01"])
-    checked: int = Field(description="closed bars held against the tick log", examples=[432])
-    matched: int = Field(description="those that were right as they were first made", examples=[431])
-    amended: int = Field(description="those that were not", examples=[1])
-    match_ratio: float | None = Field(description="matched / checked; null where nothing was checked", examples=[0.998])
-    at: Time = Field(description="of the last check")
-
-
-class QualityAnswer(Answer):
-    """How right a symbol's bars were when they first became final."""
-
-    symbol: str
-    days: list[QualityDay] = Field(description="oldest first")
+# The three paths below are more special than the symbol's, and come first.
+@router.get("/quality/days", response_model=QualityDaysAnswer, responses=NO_SYMBOL)
+async def quality_days(query: Annotated[DaysQuery, Query()], history: History, clock: Now) -> Json:
+    """The bars checked and amended of every symbol by UTC day, and the totals of each day."""
+    last = query.last or EPOCH + timedelta(days=clock.now_us() // DAY_US)
+    first = max(EPOCH, last - timedelta(days=query.days - 1))
+    totals = await history.reconciled_totals(first, last)
+    found = await history.reconciled_days(first, last, query.limit + 1) if query.limit else []
+    rows = found[: query.limit]
+    truncated = len(found) > query.limit if query.limit else bool(totals)
+    said = {"first": first.isoformat(), "last": last.isoformat(), "truncated": truncated}
+    return Json({**said, "totals": [_day_json(row) for row in totals], "days": [_day_json(row) for row in rows]})
 
 
-class LateTicks(Answer):
-    """The late ticks that one run of reconciling found."""
+@router.get("/quality/amendments", response_model=AmendmentsAnswer, responses=NO_SYMBOL)
+async def amendments(query: Annotated[AmendmentsQuery, Query()], history: History, clock: Now) -> Json:
+    """The bars that were amended last, with what they were before, and how many there were by reason.
 
-    at: Time
-    ticks: int = Field(examples=[3])
-    p50_us: int = Field(description="receipt after event time, microseconds", examples=[12_400_000])
-    p90_us: int = Field(examples=[15_100_000])
-    p99_us: int = Field(examples=[15_900_000])
-    max_us: int = Field(examples=[16_000_000])
+    A bar that was amended several times is there once: its newest revision, and the one before.
+    """
+    since_us = clock.now_us() - DAY_US if query.since is None else query.since
+    rows = await history.amendments(since_us, query.symbol, query.limit + 1)
+    reasons = await history.amendment_reasons(since_us, query.symbol)
+    said = {"since": time_text(since_us), "symbol": query.symbol, "numeric": query.numeric, "reasons": reasons}
+    shown = [_amendment_json(row, query.numeric) for row in rows[: query.limit]]
+    return Json({**said, "truncated": len(rows) > query.limit, "amendments": shown})
 
 
-class LateTicksAnswer(Answer):
-    """Runs that found ticks behind the watermark; those are in their bars by now."""
-
-    runs: list[LateTicks] = Field(description="newest first")
+@router.get("/quality/gaps", response_model=GapsAnswer, responses=NO_SYMBOL)
+async def gaps(query: Annotated[GapsQuery, Query()], history: History) -> Json:
+    """Gaps that feeds have noticed, and what became of them. Ticks that came later are in their bars."""
+    since_us = 0 if query.since is None else query.since
+    rows, states = await history.gaps(since_us, query.symbol, query.state, query.limit + 1)
+    said = {"since": time_text(query.since), "symbol": query.symbol, "states": states}
+    shown = [_gap_json(row) for row in rows[: query.limit]]
+    return Json({**said, "truncated": len(rows) > query.limit, "gaps": shown})
 
 
 @router.get("/quality/{symbol:path}", response_model=QualityAnswer, responses=PROBLEMS)
@@ -79,12 +133,37 @@ async def quality(symbol: Symbol, query: Annotated[QualityQuery, Query()], histo
     rows = await history.reconciled(symbol, first_us, end_us)
     if not rows:
         await ensure_known(symbol, history, live)
-    days = [row | {"day": row["day"].isoformat(), "at": time_text(row["at"])} for row in rows]
-    return Json({"symbol": symbol, "days": days})
+    return Json({"symbol": symbol, "days": [_day_json(row) for row in rows]})
 
 
-@router.get("/metrics/late-ticks", response_model=LateTicksAnswer, responses={key: PROBLEMS[key] for key in (422, 503)})
+@router.get("/metrics/late-ticks", response_model=LateTicksAnswer, responses=NO_SYMBOL)
 async def late_ticks(query: Annotated[LateTicksQuery, Query()], history: History) -> Json:
     """How many ticks came behind the watermark and how late, by run of reconciling."""
     runs = await history.late_ticks(query.limit)
     return Json({"runs": [run | {"at": time_text(run["at"])} for run in runs]})
+
+
+def _day_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    day: date = row["day"]
+    return {**row, "day": day.isoformat(), "at": time_text(row["at"])}
+
+
+def _amendment_json(row: Mapping[str, Any], numeric: Numeric) -> dict[str, Any]:
+    was, now = ({name: row[f"{when}_{name}"] for name in AMENDED_VALUES} for when in ("was", "now"))
+    named = {name: row[name] for name in ("symbol", "interval", "rev", "reason")}
+    times = {name: time_text(row[name]) for name in ("start", "known_at")}
+    before = None if row["was_rev"] is None else row_json(was, numeric)
+    return {**named, **times, "was": before, "now": row_json(now, numeric)}
+
+
+def _gap_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    first, last, start, end = row["first_id"], row["last_id"], row["start_us"], row["end_us"]
+    named = {name: row[name] for name in ("symbol", "source", "cause", "state", "filled", "detail")}
+    return named | {
+        "start": time_text(start),
+        "end": time_text(end),
+        "seconds": (end - start) / SECOND_US,
+        "missing": None if first is None or last is None else last - first + 1,
+        "noticed_at": time_text(row["noticed_at"]),
+        "settled_at": time_text(row["settled_at"]),
+    }

@@ -1,18 +1,21 @@
 """Metrics from real stamps, a real Redis and a real Kafka; and what is left when one of them is down."""
 
 import json
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
 from api.models_market import CacheAnswer, KafkaAnswer, LatencyAnswer, ThroughputAnswer
+from api.models_pipeline import DeadLettersAnswer, GapCounts, QueriesAnswer
 from conf.settings import Settings
-from conf.topics import BARS_LIVE, TICKS
+from conf.topics import BARS_LIVE, DEAD, TICKS
 from core.clock import ManualClock
 from core.errors import StoreUnavailable
 from stores.redis import RedisStore
@@ -29,22 +32,9 @@ COORDINATOR_SECONDS = 30.0
 
 
 @pytest.fixture
-def stores(postgres_dsn: str, redis_url: str) -> Settings:
-    return Settings(postgres_dsn=SecretStr(postgres_dsn), redis_url=SecretStr(redis_url), kafka_bootstrap="127.0.0.1:1")
-
-
-@pytest.fixture
-def database(postgres_dsn: str) -> Iterator[TimescaleStore]:
-    store = TimescaleStore(postgres_dsn)
-    store.setup()
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def client(stores: Settings, database: TimescaleStore) -> Iterator[httpx.Client]:
-    with serving(stores, ManualClock(NOW)) as client:
-        yield client
+def store_settings(store_settings: Settings) -> Settings:
+    """Without a broker."""
+    return store_settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:1"})
 
 
 def get(client: httpx.Client, name: str, **params: Any) -> dict[str, Any]:
@@ -98,9 +88,9 @@ def test_throughput_counts_trades_and_bars_of_whole_minutes(client: httpx.Client
     assert [each["ticks_per_second"] for each in body["windows"]] == [1.0, 3.0, pytest.approx(1500 / 900)]
 
 
-def test_throughput_falls_to_nothing_when_bars_stop(stores: Settings, database: TimescaleStore) -> None:
+def test_throughput_falls_to_nothing_when_bars_stop(store_settings: Settings, database: TimescaleStore) -> None:
     database.write_bars(bars_table([make_bar(0)]))
-    with serving(stores, ManualClock(NOW)) as client:
+    with serving(store_settings, ManualClock(NOW)) as client:
         body = get(client, "throughput")
     assert body["to"] == "2013-06-03T13:48:00.000000Z"
     assert [each["ticks"] for each in body["windows"]] == [0, 0, 0]
@@ -117,8 +107,8 @@ def test_cache_shows_hits_of_redis_and_of_the_answers(client: httpx.Client, data
     assert {"hits", "misses"} <= after["responses"].keys()
 
 
-def test_metrics_say_503_where_their_own_source_is_down(stores: Settings, database: TimescaleStore) -> None:
-    down = stores.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
+def test_metrics_say_503_where_their_own_source_is_down(store_settings: Settings, database: TimescaleStore) -> None:
+    down = store_settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
     with serving(down, ManualClock(NOW)) as client:
         assert get(client, "latency")["live"] == "unavailable"
         for name, store in (("cache", "redis"), ("kafka", "kafka")):
@@ -181,3 +171,113 @@ def _checkpoint(folder: Path, topic: str, places: dict[int, int], done: int | No
         (folder / "commits").mkdir()
         (folder / "commits" / str(done)).write_text("v1\n{}")
         (folder / "commits" / f".{done}.crc").write_text("")
+
+
+def test_live_queries_lag_in_their_own_partition_alone(settings: Settings, tmp_path: Path) -> None:
+    ticks = settings.topic(TICKS)
+    _produce(settings, ticks, [(number % 2, b"{}") for number in range(10)])
+    _checkpoint(tmp_path / "checkpoints" / "live-0", ticks, {0: 3}, done=3)
+    with serving(settings) as client:
+        body = get(client, "kafka")
+    (live,) = [each for each in body["readers"] if each["reader"] == "live-0"]
+    assert (live["lag"], live["partitions"]) == (2, {"0": 2})
+    newest = {each["topic"]: each["newest"] for each in body["topics"]}
+    assert newest[ticks] is not None and newest[settings.topic(BARS_LIVE)] is None and body["at"] >= newest[ticks]
+
+
+def test_queries_are_judged_by_what_waits_for_too_long(settings: Settings, tmp_path: Path) -> None:
+    ticks, now_us = settings.topic(TICKS), time.time_ns() // 1000
+    _produce(settings, ticks, [(0, b"{}")] * 6)
+    _checkpoint(tmp_path / "checkpoints" / "final", ticks, {0: 4}, done=3)
+    _checkpoint(tmp_path / "checkpoints" / "archive", ticks, {0: 6}, done=3)
+    store = TimescaleStore(settings.postgres_dsn.get_secret_value())
+    store.setup()
+    store.close()
+    with serving(settings) as client:
+        rows = _queries(client)
+        assert rows["final"]["state"] == "running" and (rows["final"]["lag"], rows["final"]["overdue"]) == (2, 0)
+        assert rows["archive"]["state"] == "idle" and rows["lake"]["state"] == "unknown"
+        assert rows["final"]["watermark_lag_seconds"] is None and rows["reconcile"]["state"] == "unknown"
+    with serving(settings, ManualClock(now_us + 40_000_000)) as client:  # nothing has moved for 40 s
+        rows = _queries(client)
+    assert rows["final"]["state"] == "behind" and rows["final"]["overdue"] == 2
+    assert rows["archive"]["state"] == "idle" and "`bars.live` has no row" in rows["live"]["because"]
+
+
+def _queries(client: httpx.Client) -> dict[str, dict[str, Any]]:
+    body = get(client, "queries")
+    QueriesAnswer.model_validate(body, strict=True)
+    return {each["query"]: each for each in body["queries"]}
+
+
+def test_queries_and_stores_say_what_they_cannot_see(store_settings: Settings, database: TimescaleStore) -> None:
+    with serving(store_settings) as client:  # its broker is not there
+        rows = _queries(client)
+        probes = get(client, "stores")["stores"]
+    assert {row["state"] for row in rows.values()} == {"unknown"} and "kafka" in rows["final"]["because"]
+    assert {name: probe["state"] for name, probe in probes.items()} == {
+        "timescale": "ok",
+        "redis": "ok",
+        "kafka": "unavailable",
+        "influx": "off",
+    }
+    assert (
+        probes["influx"]["error"] is None
+        and "a moment ago" in probes["kafka"]["error"]
+        and probes["redis"]["latency_ms"] > 0
+    )
+
+
+def test_dead_letters_are_the_newest_and_do_not_move_a_reader(settings: Settings) -> None:
+    dead = settings.topic(DEAD)
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
+    for number in range(5):
+        headers = [("reason", b"price"), ("detail", b"not positive"), ("stage", b"archive")]
+        producer.produce(dead, f'{{"n":{number}}}\n\x00'.encode() + b"\xff" * 500, key=f"S{number}", headers=headers)
+    producer.produce(dead, None, key=b"\xfe", headers=None)
+    producer.flush(20)
+    with serving(settings) as client:
+        body = get(client, "dead-letters", limit=3)
+        DeadLettersAnswer.model_validate(body, strict=True)
+        assert (body["records"], body["recent"], body["reasons"]) == (6, 6, {"price": 5, "": 1})
+        assert [each["symbol"] for each in body["letters"]] == ["\ufffd", "S4", "S3"]
+        shown = body["letters"][1]
+        assert (shown["reason"], shown["detail"], shown["stage"]) == ("price", "not positive", "archive")
+        assert (
+            len(shown["payload"]) == 200 and shown["payload"].startswith('{"n":4}') and shown["payload"].isprintable()
+        )
+        producer.produce(dead, b"{}", key="new")
+        producer.flush(20)
+        assert get(client, "dead-letters", limit=1)["letters"][0]["symbol"] == "new"
+        groups = AdminClient({"bootstrap.servers": settings.kafka_bootstrap}).list_consumer_groups().result(10).valid
+        assert "tickstream.peek" not in {group.group_id for group in groups}
+    with serving(settings, ManualClock(time.time_ns() // 1000 + 7_200_000_000)) as client:
+        assert get(client, "dead-letters")["recent"] == 0
+
+
+def test_gaps_are_counted_by_what_became_of_them(
+    store_settings: Settings, database: TimescaleStore, postgres_dsn: str
+) -> None:
+    with serving(store_settings) as client:
+        assert get(client, "gaps")["newest"] is None
+        with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+            for number, (state, filled, age) in enumerate(
+                [("open", 0, 100), ("open", 0, 1), ("filled", 7, 2), ("filled", 9, 30), ("lost", 1, 3)]
+            ):
+                connection.execute(
+                    "INSERT INTO gaps (source, symbol, cause, start_us, end_us, state, filled, noticed_at)"
+                    " VALUES ('s', 'A', 'silence', %s, 9, %s, %s, now() - make_interval(hours => %s))",
+                    (number, state, filled, age),
+                )
+        body = get(client, "gaps")
+        GapCounts.model_validate(body, strict=True)
+        figures = [body[name] for name in ("open", "filled", "lost", "ticks_filled")]
+        assert figures == [2, 1, 1, 8]  # an open gap counts whatever its age
+        assert get(client, "gaps", hours=48)["filled"] == 2
+
+
+def _produce(settings: Settings, topic: str, records: list[tuple[int, bytes]]) -> None:
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
+    for partition, value in records:
+        producer.produce(topic, value, partition=partition)
+    producer.flush(20)
