@@ -40,7 +40,7 @@ def examine() -> list[Finding]:
         return findings
     from local.stack import given_servers, status
 
-    findings.append(_api_port())
+    findings += [_port("api"), _port("dashboard")]
     findings += [Finding(name, state) for name, state in status()]
     return findings + [_server(name, url) for name, url in given_servers().items()]
 
@@ -128,16 +128,17 @@ def _disk() -> Finding:
     return Finding("disk", f"{free:.1f} GB free at {folder}", well, cure)
 
 
-def _api_port() -> Finding:
-    from conf.settings import load_settings
+def _port(program: str) -> Finding:
+    from conf.settings import load_settings, variable
     from local.server import port_is_free
 
-    settings = load_settings()
-    if port_is_free(settings.api_port):
-        return Finding("api port", f"{settings.api_port} is free")
-    asked = "api_port" in settings.model_fields_set
-    cure = "set TICKSTREAM_API_PORT to another" if asked else "`up` will take another one"
-    return Finding("api port", f"{settings.api_port} is in use", not asked, cure)
+    settings, field = load_settings(), f"{program}_port"
+    port = getattr(settings, field)
+    if port_is_free(port):
+        return Finding(f"{program} port", f"{port} is free")
+    asked = field in settings.model_fields_set
+    cure = f"set {variable(field)} to another" if asked else "`up` will take another one"
+    return Finding(f"{program} port", f"{port} is in use", not asked, cure)
 
 
 def _server(name: str, url: str) -> Finding:

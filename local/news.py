@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from conf.settings import Settings
-from local.probe import Sample, answers_http, api_url, bar_sample, moved, without_password
+from local.probe import Sample, answers_http, api_url, bar_sample, dashboard_url, moved, without_password
 
 EVERY_SECONDS = 1.0
 
@@ -19,7 +19,11 @@ class News:
         self._started = started
         self._say = say
         self._before: Sample | None = None
-        self._open: list[Callable[[], bool]] = [self._api_answers, self._bars_move]
+        self._open: list[Callable[[], bool]] = [
+            self._api_answers,
+            self._dashboard_answers,
+            self._bars_move,
+        ]
         self._asking: threading.Thread | None = None
         self._next = 0.0
 
@@ -42,6 +46,12 @@ class News:
             return False
         for line in table(self._settings):
             self._say(line)
+        return True
+
+    def _dashboard_answers(self) -> bool:
+        if not answers_http(f"{dashboard_url(self._settings)}/health/live"):
+            return False
+        self._say(f"dashboard: {dashboard_url(self._settings)}")
         return True
 
     def _bars_move(self) -> bool:

@@ -44,6 +44,12 @@ def api_url(settings: Settings) -> str:
     return f"http://{host}:{settings.api_port}"
 
 
+def dashboard_url(settings: Settings) -> str:
+    """The dashboard's address, as `api_url`."""
+    host = "127.0.0.1" if settings.dashboard_host in ("0.0.0.0", "::", "") else settings.dashboard_host
+    return f"http://{host}:{settings.dashboard_port}"
+
+
 def without_password(url: str) -> str:
     parts = urlsplit(url)
     if parts.password is None:

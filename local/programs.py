@@ -80,6 +80,7 @@ def programs(feed: Feed, ruleset: str) -> list[Program]:
         _python("relay", "jobs.relay", nice=priority.RELAY),
         _python("ticks", "jobs.tick_relay", nice=priority.RELAY),
         _python("api", "api"),
+        _python("dashboard", "dashboard"),
         _python("poll", "producers", "poll", "--no-heartbeats"),  # the feed beats
         _feed(feed, ruleset),
     ]

@@ -18,7 +18,7 @@ from local.jars import ROOT, ensure_jars
 from local.kafka import Kafka
 from local.news import News
 from local.postgres import Postgres
-from local.probe import reach, without_password
+from local.probe import api_url, reach, without_password
 from local.programs import Feed, programs
 from local.record import StackRecord
 from local.redis import Redis
@@ -53,7 +53,7 @@ def up(feed: Feed, ruleset: str | None = None, servers_only: bool = False) -> in
         if servers_only:
             return _hold(env, stop)
         _migrate(env)
-        env |= _api_address(settings)
+        env |= _addresses(settings)
         return 0 if stop.is_set() or _run(feed, env, record, started, stop) else 1
 
 
@@ -163,15 +163,25 @@ def _migrate(env: dict[str, str]) -> None:
         raise LocalError("the migrations of the database failed, see above")
 
 
-def _api_address(settings: Settings) -> dict[str, str]:
-    """Another port for the API when the default one is taken and nobody asked for it."""
-    if port_is_free(settings.api_port):
-        return {}
-    if "api_port" in settings.model_fields_set:
-        raise LocalError(f"port {settings.api_port} is in use: set TICKSTREAM_API_PORT to another")
-    port = free_port()
-    _say(f"api: port {settings.api_port} is in use, taking {port} instead")
-    return {"TICKSTREAM_API_PORT": str(port)}
+def _addresses(settings: Settings) -> dict[str, str]:
+    """Ports of the API and the dashboard, and the API that the dashboard reads unless another one was named."""
+    env = {variable(field): str(_port(settings, field)) for field in ("api_port", "dashboard_port")}
+    if "dashboard_api_url" in settings.model_fields_set:
+        return env
+    api = api_url(settings.model_copy(update={"api_port": env[variable("api_port")]}))
+    return env | {variable("dashboard_api_url"): api}
+
+
+def _port(settings: Settings, field: str) -> int:
+    """The port of a setting, or another one when the default is taken and nobody asked for it."""
+    port: int = getattr(settings, field)
+    if port_is_free(port):
+        return port
+    if field in settings.model_fields_set:
+        raise LocalError(f"port {port} is in use: set {variable(field)} to another")
+    other = free_port()
+    _say(f"{field.removesuffix('_port')}: port {port} is in use, taking {other} instead")
+    return other
 
 
 def _stop_on_signals() -> threading.Event:

@@ -6,7 +6,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"core", "conf", "stores", "producers", "jobs", "api", "local", "benchmarks", "tests", "dashboard", "ml"}
+OURS = {
+    "core",
+    "conf",
+    "stores",
+    "producers",
+    "jobs",
+    "api",
+    "local",
+    "benchmarks",
+    "tests",
+    "dashboard",
+    "ml",
+    "notebooks",
+}
 ANY = OURS
 
 # Folder -> what of ours it may import besides itself.
@@ -18,9 +31,10 @@ ALLOWED: dict[str, set[str]] = {
     "api": {"core", "stores", "conf"},
     "dashboard": {"core", "stores", "conf"},
     "ml": {"core", "stores", "conf"},
-    "jobs": ANY - {"tests", "benchmarks"},
-    "local": ANY - {"jobs", "tests"},
-    "benchmarks": ANY,
+    "jobs": ANY - {"tests", "benchmarks", "notebooks"},
+    "local": ANY - {"jobs", "tests", "notebooks"},
+    "benchmarks": ANY - {"notebooks"},
+    "notebooks": ANY - {"tests"},
     "tests": ANY,
 }
 MAY_USE_SPARK = {"jobs", "tests", "benchmarks"}

@@ -18,7 +18,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SECRETS = {
     *("POSTGRES_PASSWORD", "REDIS_PASSWORD", "INFLUX_PASSWORD", "INFLUX_TOKEN", "GRAFANA_PASSWORD"),
-    "TICKSTREAM_API_BOOTSTRAP_KEY",
+    *("TICKSTREAM_API_BOOTSTRAP_KEY", "TICKSTREAM_DASHBOARD_PASSWORD"),
 }
 ONE_SHOT = {name for name, service in SERVICES.items() if service.get("restart") == "no"}
 
@@ -35,7 +35,8 @@ def test_full_set_is_there_and_tools_are_optional() -> None:
     assert tools == {"kafka-ui", "pgadmin"}
     assert SERVICES.keys() - tools - ONE_SHOT == {
         *("timescaledb", "influxdb", "kafka", "redis", "spark-master", "spark-worker-1", "spark-worker-2"),
-        *("live", "stores", "relay", "tick-relay", "api", "feed", "poll", "prometheus", "grafana"),
+        *("live", "stores", "relay", "tick-relay", "api", "dashboard", "feed", "poll"),
+        *("prometheus", "grafana"),
     }
 
 
@@ -95,6 +96,9 @@ def test_secrets_are_asked_for_and_never_written_down() -> None:
 def test_settings_of_our_own_services_are_known(name: str) -> None:
     environment = {key: str(value) for key, value in SERVICES[name]["environment"].items()}
     settings = load_settings(environment, env_file=None)
+    if name == "dashboard":  # it reads the API, and has no business with the stores
+        assert not {"POSTGRES_DSN", "REDIS_URL", "INFLUX_TOKEN"} & environment.keys()
+        return
     assert settings.kafka_bootstrap == "kafka:9092"
     assert settings.influx_url == "http://influxdb:8086"
 

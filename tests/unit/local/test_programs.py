@@ -25,7 +25,7 @@ from tests.feeds import settings_with_keys
 
 def test_feed_is_last_so_that_it_is_stopped_first() -> None:
     assert [program.name for program in programs(Feed(), "all")] == [
-        *("live", "stores", "relay", "ticks", "api", "poll", "feed"),
+        *("live", "stores", "relay", "ticks", "api", "dashboard", "poll", "feed"),
     ]
 
 

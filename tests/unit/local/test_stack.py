@@ -1,12 +1,15 @@
 """Where the stack keeps what it writes."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from conf.settings import Settings
+from local.errors import LocalError
 from local.programs import Feed
-from local.stack import _place
+from local.server import free_port
+from local.stack import _addresses, _place
 
 
 @pytest.fixture(autouse=True)
@@ -34,3 +37,27 @@ def test_folder_that_was_set_is_used_as_it_is(tmp_path: Path, monkeypatch: pytes
 
 def test_simulator_keeps_what_earlier_runs_wrote(tmp_path: Path) -> None:
     assert _place(Feed(), Settings(data_path=tmp_path)).data_path == tmp_path
+
+
+def test_dashboard_reads_the_api_that_was_started(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        defaults = Settings.model_construct(
+            **{**dict(Settings()), "api_port": taken.getsockname()[1]}, _fields_set=set()
+        )
+        env = _addresses(defaults)
+    port = env["TICKSTREAM_API_PORT"]
+    assert port != str(defaults.api_port) and "api: port" in capsys.readouterr().out
+    assert env["TICKSTREAM_DASHBOARD_API_URL"] == f"http://127.0.0.1:{port}"
+    assert int(env["TICKSTREAM_DASHBOARD_PORT"]) > 0
+
+
+def test_api_that_was_named_is_kept_and_a_port_that_was_named_is_not_changed() -> None:
+    asked = Settings(api_port=free_port(), dashboard_port=free_port(), dashboard_api_url="http://api.example:1")
+    assert "TICKSTREAM_DASHBOARD_API_URL" not in _addresses(asked)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", asked.dashboard_port))
+        taken.listen()
+        with pytest.raises(LocalError, match="TICKSTREAM_DASHBOARD_PORT"):
+            _addresses(asked)

@@ -1,0 +1,189 @@
+"""The page `quality`: how right the bars were, what was amended and why, late ticks, gaps.
+
+The server follows a few figures for all browsers; where one changes, `assets/quality.js` lets the page ask again.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dash_bootstrap_components as dbc
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash.development.base_component import Component
+
+from dashboard.client import ApiClient, ApiDown, ApiRefused
+from dashboard.figures.quality import calendar_figure, lateness_figure
+from dashboard.pages.quality_tables import amendments_table, gaps_table, revisions_table
+from dashboard.pages.quality_view import cards, explained
+from dashboard.pages.quality_words import late_text, sentence, time_text
+from dashboard.theme import theme_of
+
+Row = Mapping[str, Any]
+
+DAYS = 30
+MOST_DAY_ROWS = 40_000
+MOST_AMENDMENTS = 25
+MOST_GAPS = 25
+AMENDED_DAYS = 7
+RUNS = 120
+EVERY = "*"  # the choice of all symbols: no symbol is called so
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the API says, by route; `days` and `totals` are of the symbol alone where one is chosen."""
+
+    today: str
+    first: str
+    totals: Sequence[Row]
+    days: Sequence[Row]
+    amendments: Row
+    reasons: Mapping[str, int]
+    gaps: Row
+    runs: Sequence[Row]
+
+
+def layout(query: dict[str, str]) -> Component:
+    """The page without figures."""
+    symbol = query.get("symbol") or EVERY
+    choice = dbc.Select(
+        id="quality-symbol",
+        options=[{"label": "All symbols", "value": EVERY}] + ([_option(symbol)] if symbol != EVERY else []),
+        value=symbol,
+        size="sm",
+    )
+    return html.Div(
+        [
+            html.Div(
+                [html.H1("Data quality", className="h4"), html.Div(choice, className="quality-choice")],
+                className="quality-head",
+            ),
+            html.P("Asking the API …", id="quality-sentence", role="status"),
+            html.Div(id="quality-cards", className="quality-cards"),
+            _section("calendar", "Match by day", _graph("calendar")),
+            _section("late", "Late ticks", [html.P(id="quality-late-text"), _graph("late")]),
+            _section("amendments", "Amended bars", html.Div(id="quality-amendments")),
+            _section("gaps", "Gaps of feeds", html.Div(id="quality-gaps")),
+            dbc.Modal(
+                [dbc.ModalHeader(dbc.ModalTitle(id="quality-bar")), dbc.ModalBody(id="quality-revisions")],
+                id="quality-modal",
+                size="xl",
+                scrollable=True,
+            ),
+            dcc.Store(id="quality-news"),
+            dcc.Store(id="quality-asked"),
+        ],
+        id="quality-page",
+    )
+
+
+def register(app: Dash, client: ApiClient) -> None:
+    """The callbacks: everything anew, the list of symbols, all revisions of one bar."""
+
+    @app.callback(
+        Output("quality-sentence", "children"),
+        Output("quality-cards", "children"),
+        Output("quality-calendar", "figure"),
+        Output("quality-late-text", "children"),
+        Output("quality-late", "figure"),
+        Output("quality-amendments", "children"),
+        Output("quality-gaps", "children"),
+        Input("quality-symbol", "value"),
+        Input("quality-news", "data"),
+        Input("api-state", "data"),
+        Input("theme", "data"),
+    )
+    async def fill(chosen: str | None, _news: Any, _state: Any, theme: str | None) -> tuple[Any, ...]:
+        symbol = None if chosen in (None, EVERY) else chosen
+        try:
+            found = await read(client, symbol, datetime.now(UTC))
+        except ApiDown:
+            return (no_update,) * 7
+        except ApiRefused as refused:
+            return (f"The API says: {refused.detail}", *(no_update,) * 6)
+        return shown(found, symbol, theme)
+
+    @app.callback(Output("quality-symbol", "options"), Input("api-state", "data"), State("quality-symbol", "value"))
+    async def choices(_: Any, chosen: str | None) -> Any:
+        try:
+            known = await client.symbols()
+        except (ApiDown, ApiRefused):
+            return no_update
+        named = sorted({*known, *([chosen] if chosen not in (None, EVERY) else [])})
+        return [{"label": "All symbols", "value": EVERY}, *map(_option, named)]
+
+    @app.callback(
+        Output("quality-modal", "is_open"),
+        Output("quality-bar", "children"),
+        Output("quality-revisions", "children"),
+        Input("quality-asked", "data"),
+        prevent_initial_call=True,
+    )
+    async def revisions(asked: Mapping[str, Any] | None) -> tuple[Any, Any, Any]:
+        if not asked:
+            return no_update, no_update, no_update
+        interval, start, symbol = asked["bar"].split(" ", 2)
+        title = f"{symbol} {interval} · {time_text(start)[:16]} UTC"
+        try:
+            answer = await client.revisions(symbol, interval, start)
+        except (ApiDown, ApiRefused) as error:
+            return True, title, html.P(f"The revisions cannot be read: {error}")
+        return True, title, revisions_table(answer["revisions"])
+
+    app.clientside_callback(ClientsideFunction("quality", "chosen"), Input("quality-symbol", "value"))
+
+
+async def read(client: ApiClient, symbol: str | None, now: datetime) -> Found:
+    """Everything that the page shows, of all symbols or of one. Raises ApiDown, ApiRefused."""
+    first, midnight = now.date() - timedelta(days=DAYS - 1), now.strftime("%Y-%m-%dT00:00:00Z")
+    since = (now - timedelta(days=AMENDED_DAYS)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    path = "/api/v1/quality"
+    days, amendments, today, gaps, late = await asyncio.gather(
+        client.quality(symbol, start=f"{first}T00:00:00Z")
+        if symbol
+        else client.get(f"{path}/days", days=DAYS, last=f"{now:%Y-%m-%d}", limit=MOST_DAY_ROWS),
+        client.get(f"{path}/amendments", symbol=symbol, since=since, limit=MOST_AMENDMENTS),
+        client.get(f"{path}/amendments", symbol=symbol, since=midnight, limit=1),
+        client.get(f"{path}/gaps", symbol=symbol, limit=MOST_GAPS),
+        client.late_ticks(limit=RUNS),
+    )
+    of_days = [{**row, "symbol": symbol} for row in days["days"]] if symbol else days["days"]
+    totals = of_days if symbol else days["totals"]
+    return Found(
+        f"{now:%Y-%m-%d}", first.isoformat(), totals, of_days, amendments, today["reasons"], gaps, late["runs"]
+    )
+
+
+def shown(found: Found, symbol: str | None, theme: str | None) -> tuple[Any, ...]:
+    """The values of the outputs of `fill`."""
+    names = [symbol] if symbol else []
+    return (
+        sentence(found.today, found.totals, found.reasons, symbol),
+        cards(found.today, found.totals, found.reasons, found.runs, found.gaps["states"]),
+        calendar_figure(found.totals, found.days, found.first, found.today, theme_of(theme), names),
+        late_text(found.runs),
+        lateness_figure(found.runs, theme_of(theme)),
+        [amendments_table(found.amendments["amendments"]), _more(found.amendments, MOST_AMENDMENTS)],
+        [gaps_table(found.gaps["gaps"]), _more(found.gaps, MOST_GAPS)],
+    )
+
+
+def _option(symbol: str) -> dict[str, str]:
+    return {"label": symbol, "value": symbol}
+
+
+def _more(answer: Row, count: int) -> Component | None:
+    return html.P(f"Only the newest {count} are shown.", className="muted") if answer["truncated"] else None
+
+
+def _graph(name: str) -> Component:
+    empty = {"data": [], "layout": {"height": 200, "xaxis": {"visible": False}, "yaxis": {"visible": False}}}
+    return dcc.Graph(id=f"quality-{name}", figure=empty, config={"displayModeBar": False})
+
+
+def _section(name: str, title: str, content: Any) -> Component:
+    return html.Section(
+        [explained(name, title), *(content if isinstance(content, list) else [content])], className="quality-part"
+    )
