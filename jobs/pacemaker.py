@@ -120,10 +120,13 @@ class Pacemaker:
         foreign = False
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
-            for message in consumer.consume(_TAIL_RECORDS, 0.2):
-                foreign = self._note(number, message.value(), message.timestamp()[1]) or foreign
-                if message.offset() >= end - 1:
-                    return foreign
+            message = consumer.poll(0.2)
+            if message is None or message.error() is not None:
+                continue
+            foreign = self._note(number, message.value(), message.timestamp()[1]) or foreign
+            if message.offset() >= end - 1:
+                break
+        consumer.unassign()
         return foreign
 
     def _note(self, number: int, value: bytes | None, appended_ms: int) -> bool:
@@ -164,6 +167,8 @@ class Pacemaker:
                     "bootstrap.servers": self._settings.kafka_bootstrap,
                     "group.id": "tickstream-pacemaker",
                     "enable.auto.commit": False,
+                    # Nobody reads on: a fetch that waits at the broker would hold up the next look.
+                    "fetch.wait.max.ms": 10,
                     "log_level": 0,
                 }
             )
