@@ -88,8 +88,11 @@ class Settings(BaseModel):
     shuffle_partitions: int = Field(2, ge=1, description="state partitions of the final query")
     live_checkpoint_seconds: int = Field(300, ge=5, description="real-time mode: seconds between checkpoints")
     live_linger_ms: int = Field(3, ge=0, description="linger of the live Kafka sink")
-    final_trigger_ms: int = Field(500, ge=0, description="micro-batch trigger of the final query")
-    archive_trigger_ms: int = Field(2000, ge=0, description="micro-batch trigger of the archive query")
+    final_trigger_ms: int = Field(200, ge=0, description="micro-batch trigger of the final query")
+    final_rest_seconds: float = Field(
+        5, ge=0, description="how long the final query may let ticks wait while no bar can close; 0 = it never rests"
+    )
+    archive_trigger_ms: int = Field(5000, ge=0, description="micro-batch trigger of the archive query")
     lake_trigger_seconds: float = Field(60, ge=0, description="how often the lake gets new files; fewer are larger")
     max_ticks_per_batch: int = Field(400_000, ge=1000, description="how much of a backlog one micro-batch reads")
 

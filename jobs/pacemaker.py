@@ -23,6 +23,8 @@ from producers.publish import Publisher, encode
 from producers.topics import partition_count
 
 IDLE_SECONDS = 2.0
+LOOK_SECONDS = 0.5
+COUNT_SECONDS = 10.0
 SOURCE = "pacemaker"
 _TAIL_RECORDS = 20
 _log = structlog.get_logger("jobs.pacemaker")
@@ -44,6 +46,10 @@ class Pacemaker:
         self._behind_since: dict[int, float] = {}
         self._newest: dict[int, int] = {}
         self._seq = 0
+        self._counted = (-COUNT_SECONDS, 0)
+        self._reader: Consumer | None = None
+        self._lock = threading.Lock()
+        """Held by whoever reads; two threads do."""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -56,30 +62,42 @@ class Pacemaker:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(10)
+        with self._lock:
+            self._close()
+
+    def reach(self) -> int | None:
+        """The event time, in microseconds, that every partition has come to; None where one has no readable tick.
+
+        Raises StoreUnavailable or KafkaException when the broker does not answer.
+        """
+        with self._lock:
+            self._look()
+        known = [self._newest.get(number) for number in self._ends]
+        return None if None in known or not known else min(known)
 
     def align(self) -> None:
         """Once: bring every partition's event time up to the newest, for a run over what the topic holds."""
-        consumer = self._consumer()
-        try:
-            self._look(consumer)
-            self._beat(set(self._ends))
-        finally:
-            consumer.close()
+        with self._lock:
+            try:
+                self._look()
+                self._beat(set(self._ends))
+            finally:
+                self._close()
 
     def _run(self) -> None:
-        consumer = self._consumer()
-        while not self._stopping.wait(0.5):
+        while not self._stopping.wait(LOOK_SECONDS):
             try:
-                self._look(consumer)
-                self._beat(self._idle(time.monotonic()))
+                with self._lock:
+                    self._look()
+                    self._beat(self._idle(time.monotonic()))
             except (KafkaException, TickstreamError) as error:
                 _log.warning("cannot watch the partitions", error=str(error))
                 self._stopping.wait(1)
-        consumer.close()
 
-    def _look(self, consumer: Consumer) -> None:
+    def _look(self) -> None:
         """Read what is new at the end of each partition."""
-        for number in range(partition_count(self._settings.kafka_bootstrap, self._topic)):
+        consumer = self._consumer()
+        for number in range(self._partitions()):
             first, end = consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=10)
             if self._ends.get(number) == end:
                 continue
@@ -102,10 +120,13 @@ class Pacemaker:
         foreign = False
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
-            for message in consumer.consume(_TAIL_RECORDS, 0.2):
-                foreign = self._note(number, message.value(), message.timestamp()[1]) or foreign
-                if message.offset() >= end - 1:
-                    return foreign
+            message = consumer.poll(0.2)
+            if message is None or message.error() is not None:
+                continue
+            foreign = self._note(number, message.value(), message.timestamp()[1]) or foreign
+            if message.offset() >= end - 1:
+                break
+        consumer.unassign()
         return foreign
 
     def _note(self, number: int, value: bytes | None, appended_ms: int) -> bool:
@@ -131,12 +152,29 @@ class Pacemaker:
                 publisher.send_raw(tick.symbol.encode(), encode(tick), partition=number)
                 self._newest[number] = newest
 
+    def _partitions(self) -> int:
+        """How many partitions there are; asks the broker now and then."""
+        at, count = self._counted
+        if time.monotonic() - at >= COUNT_SECONDS:
+            count = partition_count(self._settings.kafka_bootstrap, self._topic)
+            self._counted = (time.monotonic(), count)
+        return count
+
     def _consumer(self) -> Consumer:
-        return Consumer(
-            {
-                "bootstrap.servers": self._settings.kafka_bootstrap,
-                "group.id": "tickstream-pacemaker",
-                "enable.auto.commit": False,
-                "log_level": 0,
-            }
-        )
+        if self._reader is None:
+            self._reader = Consumer(
+                {
+                    "bootstrap.servers": self._settings.kafka_bootstrap,
+                    "group.id": "tickstream-pacemaker",
+                    "enable.auto.commit": False,
+                    # Nobody reads on: a fetch that waits at the broker would hold up the next look.
+                    "fetch.wait.max.ms": 10,
+                    "log_level": 0,
+                }
+            )
+        return self._reader
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None

@@ -1,5 +1,8 @@
 """What a query says of itself: late ticks are counted and logged, never lost in silence."""
 
+from datetime import datetime
+from typing import Any
+
 import structlog
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -16,6 +19,12 @@ def report(query: StreamingQuery, reported: dict[str, int]) -> None:
     if late:
         watermark = progress["eventTime"].get("watermark")
         _log.warning("late ticks dropped", query=query.name, ticks=late, batch=progress["batchId"], watermark=watermark)
+
+
+def watermark_us(progress: dict[str, Any] | None) -> int | None:
+    """The watermark that a batch used, in microseconds; None before the first batch has ended."""
+    text = (progress or {}).get("eventTime", {}).get("watermark")
+    return None if text is None else round(datetime.fromisoformat(text).timestamp() * 1000) * 1000
 
 
 def late_ticks(progress: dict) -> int:

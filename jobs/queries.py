@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
@@ -21,6 +22,8 @@ from core.clock import Clock
 from jobs.archive import archive_rows
 from jobs.bars import as_final, bars, to_json
 from jobs.indicators import BatchIndicators, FinalIndicators
+from jobs.pace import Pace
+from jobs.progress import watermark_us
 from jobs.sinks import Sinks
 from jobs.ticks import accepted, parse, read_partition, read_topic
 
@@ -38,10 +41,12 @@ def start(
     clock: Clock,
     available_now: bool = False,
     live_trigger: str = "realtime",
+    pace: Pace | None = None,
 ) -> list[StreamingQuery]:
     """Start one of `QUERIES`, each part on a checkpoint of its own under `settings.checkpoint_path`.
 
-    `live_trigger` "microbatch" is what `benchmarks latency` compares real-time mode with.
+    `live_trigger` "microbatch" is what `benchmarks latency` compares real-time mode with. `pace` lets `final` rest
+    while no bar can close.
     """
     # A query keeps the number of shuffle partitions that the session had when it started.
     spark.conf.set("spark.sql.shuffle.partitions", "1" if name == "live" else str(settings.shuffle_partitions))
@@ -53,7 +58,8 @@ def start(
             for number in range(sinks.partitions)
         }
     elif name == "final":
-        parts = {"final": (_final(spark, settings, sinks, clock), _each(settings.final_trigger_ms))}
+        rests = None if available_now else pace
+        parts = {"final": (_final(spark, settings, sinks, clock, rests), _each(settings.final_trigger_ms))}
     else:
         log = _archive(spark, settings, sinks.write_log)
         lake = _archive(spark, settings, sinks.write_lake)
@@ -100,7 +106,9 @@ def _live(source: DataFrame, settings: Settings) -> DataStreamWriter:
     )
 
 
-def _final(spark: SparkSession, settings: Settings, sinks: Sinks, clock: Clock) -> DataStreamWriter:
+def _final(
+    spark: SparkSession, settings: Settings, sinks: Sinks, clock: Clock, pace: Pace | None = None
+) -> DataStreamWriter:
     # One source and one watermark per partition: Spark advances the least of them, so that a partition that is
     # read ahead of the others, as in any backlog, never makes the others' ticks late.
     partitions = [
@@ -117,8 +125,18 @@ def _final(spark: SparkSession, settings: Settings, sinks: Sinks, clock: Clock) 
         final = as_final(batch, clock.now_us()).toArrow()
         with sinks.turn:
             sinks.write_bars(final, indicators.rows(final, batch_id))
+        if pace is not None:
+            pace.rest(_watermark_us(spark, final))
 
     return rows.writeStream.outputMode("append").foreachBatch(write)
+
+
+def _watermark_us(spark: SparkSession, closed: pa.Table) -> int | None:
+    """A watermark that final's newest batch had reached: the one before's, or the newest end that it closed."""
+    query = next((query for query in spark.streams.active if query.name == "final"), None)
+    before = None if query is None else watermark_us(query.lastProgress)
+    newest = pc.max(closed["end"].cast(pa.int64())).as_py()
+    return max((us for us in (before, newest) if us is not None), default=None)
 
 
 def _archive(spark: SparkSession, settings: Settings, write: Callable[[pa.Table], None]) -> DataStreamWriter:

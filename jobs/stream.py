@@ -14,6 +14,7 @@ from conf.settings import Settings, load_settings
 from core import rulesets
 from core.clock import SystemClock
 from core.errors import TickstreamError
+from jobs.pace import Pace
 from jobs.pacemaker import Pacemaker
 from jobs.progress import report
 from jobs.queries import LIVE_TRIGGERS, QUERIES, RECONCILE, names, start
@@ -59,19 +60,21 @@ def run(settings: Settings, queries: Sequence[str], available_now: bool = False,
     pacemaker = Pacemaker(settings, SystemClock())
     if "final" in queries:
         (pacemaker.align if available_now else pacemaker.start)()
+    pace = Pace(pacemaker.reach, settings)
     spark = session("tickstream " + ",".join(queries), streaming=True)
     try:
         running = [
             query
             for name in queries
             if name != RECONCILE
-            for query in start(name, spark, settings, sinks, SystemClock(), available_now, live_trigger)
+            for query in start(name, spark, settings, sinks, SystemClock(), available_now, live_trigger, pace)
         ]
         _log.info("started", queries=list(queries), kafka=settings.kafka_bootstrap, ruleset=settings.ruleset)
         reconciler = Reconciler(spark, settings, sinks, SystemClock(), final_here="final" in queries)
         if RECONCILE in queries and not available_now:
             reconciler.start()
         failure = _watch(running, stopping, alone=not running and not available_now)
+        pace.stop()
         reconciler.stop()
         if RECONCILE in queries and available_now and failure is None:
             reconciler.run_recent()
@@ -81,6 +84,7 @@ def run(settings: Settings, queries: Sequence[str], available_now: bool = False,
         for query in running:
             query.stop()
     finally:
+        pace.stop()
         pacemaker.stop()
         spark.stop()
         sinks.close()
