@@ -44,10 +44,10 @@ def _cpu_model() -> str:
 
 def _java() -> str:
     try:
-        lines = subprocess.run([java(), "-version"], capture_output=True, text=True).stderr.splitlines()
+        said = subprocess.run([java(), "-version"], capture_output=True, text=True).stderr
     except TickstreamError:
         return "not found"
-    found = re.search(r'"([^"]+)"', lines[0]) if lines else None
+    found = re.search(r'version "([^"]+)"', said)  # JDK_JAVA_OPTIONS puts a line before it
     return found[1] if found else "unknown"
 
 

@@ -4,6 +4,7 @@
 """
 
 import itertools
+import os
 import shutil
 import signal
 import tempfile
@@ -12,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import redis
 from psycopg import sql
@@ -23,12 +23,17 @@ from local.kafka import Kafka
 from local.postgres import Postgres
 from local.redis import Redis
 from producers.topics import ensure_topics
+from tests.databases import execute, fresh_database
 
 # A shell that starts us in the background lets us ignore Ctrl-C, and the programs under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Tests are over before the optimising compiler of their JVMs has earned what it costs: without it brokers and Spark
+# need a third less CPU. It would take most of the room for code along, which the one Spark session of a run fills.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m")
+
 REDIS_DATABASES = 256
-_redis_numbers = itertools.cycle(range(1, REDIS_DATABASES))
+_redis_numbers = itertools.cycle(range(1, REDIS_DATABASES - 1))  # the last one is for modules that share one
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +53,9 @@ def kafka_server(servers_folder: Path) -> Iterator[Kafka]:
 
 @pytest.fixture(scope="session")
 def postgres_server(servers_folder: Path) -> Iterator[Postgres]:
+    """It does not wait for the disk: whoever kills a PostgreSQL has one of its own."""
     with Postgres(servers_folder / "postgres") as server:
+        execute(server.url, sql.SQL("ALTER SYSTEM SET fsync = off"), sql.SQL("SELECT pg_reload_conf()"))
         yield server
 
 
@@ -61,10 +68,8 @@ def redis_server(servers_folder: Path) -> Iterator[Redis]:
 @pytest.fixture
 def postgres_dsn(postgres_server: Postgres) -> Iterator[str]:
     """The DSN of an empty database that is dropped at the end."""
-    name = f"t_{uuid.uuid4().hex}"
-    _run(postgres_server.url, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    yield postgres_server.url.removesuffix("postgres") + name
-    _run(postgres_server.url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with fresh_database(postgres_server) as dsn:
+        yield dsn
 
 
 @pytest.fixture
@@ -100,8 +105,3 @@ def spark() -> Iterator[Any]:
     session = make_session()
     yield session
     session.stop()
-
-
-def _run(dsn: str, statement: sql.Composed) -> None:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(statement)

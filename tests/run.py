@@ -1,7 +1,7 @@
-"""The whole suite in three processes side by side: the tests on Spark, and all others, which stand back.
+"""The whole suite in four processes side by side, each with one broker, one PostgreSQL and one Redis.
 
-Much of each is waiting for servers, so all together take little longer than the longest one. Each part has one broker,
-one PostgreSQL and one Redis; one of them a Spark session. `make test ARGS=…` runs pytest itself.
+Much of each is waiting for servers, so all together take little longer than what they compute needs. The two in which
+JVMs compute stand back: the others have the tighter deadlines. `make test ARGS=…` runs pytest itself.
 """
 
 import os
@@ -13,25 +13,36 @@ from contextlib import ExitStack
 from glob import glob
 from typing import IO
 
-SERVING = ["tests/integration/test_api_*", "tests/integration/test_socket_*", "tests/unit"]
-PARTS = {
-    "on Spark": ["-m", "spark"],
-    # What is added and named nowhere here is run by this one.
-    "of feeds, stores and the stack": ["-m", "not spark", *(f"--ignore-glob={path}" for path in SERVING)],
-    "of the API, and units": ["-m", "not spark", *SERVING],
-}
+# They start a system of their own, for minutes.
+SYSTEMS = [f"tests/integration/test_{name}.py" for name in ("cluster", "dashboard_stack", "local_up", "local_servers")]
+SERVING = [
+    *("tests/integration/test_api_*", "tests/integration/test_socket_*", "tests/unit"),
+    *("tests/integration/test_dashboard_browser.py", "tests/integration/test_dashboard_server.py"),
+]
 NICE = 5
+
+
+def parts() -> dict[str, tuple[list[str], int]]:
+    """The arguments of pytest and the niceness of each process; the first one's output is shown as it comes."""
+    spark = [path for path in sorted(glob("tests/**/test_*.py", recursive=True)) if "mark.spark" in _text(path)]
+    others = [f"--ignore-glob={path}" for path in (*SERVING, *SYSTEMS)]
+    return {
+        "of feeds and stores": (["-m", "not spark", *others], 0),  # and of whatever is named nowhere here
+        "of the API, and units": (["-m", "not spark", *_found(SERVING)], 0),
+        "on Spark": (["-m", "spark", *spark], NICE),
+        "of whole systems": (["-m", "not spark", *_found(SYSTEMS)], NICE),
+    }
 
 
 def main() -> int:
     """Exit code: 0 when every part passed."""
     started = time.monotonic()
-    shown, *told = PARTS
+    (_, shown), *told = parts().items()
     with ExitStack() as files:
-        outputs = {name: files.enter_context(tempfile.TemporaryFile()) for name in told}
-        beside = [start(PARTS[name], outputs[name], nice=NICE) for name in told]
+        outputs = {name: files.enter_context(tempfile.TemporaryFile()) for name, _ in told}
+        beside = [start(*part, outputs[name]) for name, part in told]
         try:
-            codes = [start(PARTS[shown]).wait(), *(process.wait() for process in beside)]
+            codes = [start(*shown).wait(), *(process.wait() for process in beside)]
         except KeyboardInterrupt:  # the others have had it, too
             for process in beside:
                 process.wait()
@@ -43,14 +54,22 @@ def main() -> int:
     return max(codes)
 
 
-def start(arguments: list[str], output: IO[bytes] | None = None, nice: int = 0) -> "subprocess.Popen[bytes]":
-    """pytest with these arguments; a pattern stands for the paths that it matches."""
-    expanded = [path for each in arguments for path in (sorted(glob(each)) if each.startswith("tests/") else [each])]
-    command = [sys.executable, "-m", "pytest", *expanded, "-p", "no:cacheprovider"]
+def start(arguments: list[str], nice: int, output: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
+    """pytest with these arguments."""
+    command = [sys.executable, "-m", "pytest", *arguments, "-p", "no:cacheprovider"]
     process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT if output else None)
     if nice:
         os.setpriority(os.PRIO_PROCESS, process.pid, nice)
     return process
+
+
+def _found(patterns: list[str]) -> list[str]:
+    return [path for pattern in patterns for path in sorted(glob(pattern))]
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 if __name__ == "__main__":

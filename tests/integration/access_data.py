@@ -19,6 +19,7 @@ from local.redis import Redis
 from stores.access import KeyTable
 from stores.migrations import Retention, migrate
 from tests.api_process import add_key
+from tests.databases import fresh_database
 
 PROBLEM = "application/problem+json"
 LEAKS = re.compile(
@@ -31,28 +32,24 @@ JOB = {"symbols": ["BTC-USD"], "interval": "60s", "provider": "coinbase"}
 @contextmanager
 def closed_settings(postgres_server: Postgres, redis_server: Redis) -> Iterator[Settings]:
     """Settings of an API that asks for keys, with a database of its own."""
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE api_access")
-    dsn = postgres_server.url.removesuffix("postgres") + "api_access"
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        migrate(connection, Retention(30, 365))
-    yield Settings(
-        postgres_dsn=SecretStr(dsn),
-        redis_url=SecretStr(redis_server.url.removesuffix("0") + "255"),
-        api_auth="required",
-        api_jwt_secret=SecretStr(JWT_SECRET),
-        api_jwt_audience="tickstream",
-        api_jwt_issuer="idp",
-        api_rate=100_000,
-        api_burst=100_000,
-        api_write_rate=10_000,
-        api_write_burst=10_000,
-        api_cors_origins="https://charts.example",
-        api_sockets_per_key=3,
-        api_read_seconds=1.0,
-    )
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute("DROP DATABASE api_access WITH (FORCE)")
+    with fresh_database(postgres_server) as dsn:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            migrate(connection, Retention(30, 365))
+        yield Settings(
+            postgres_dsn=SecretStr(dsn),
+            redis_url=SecretStr(redis_server.url.removesuffix("0") + "255"),
+            api_auth="required",
+            api_jwt_secret=SecretStr(JWT_SECRET),
+            api_jwt_audience="tickstream",
+            api_jwt_issuer="idp",
+            api_rate=100_000,
+            api_burst=100_000,
+            api_write_rate=10_000,
+            api_write_burst=10_000,
+            api_cors_origins="https://charts.example",
+            api_sockets_per_key=3,
+            api_read_seconds=1.0,
+        )
 
 
 def all_keys(settings: Settings) -> dict[str, str]:

@@ -6,7 +6,6 @@ from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from api.routes.aliases import ALIASES
 from conf.settings import Settings
@@ -39,18 +38,13 @@ ASKED: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.fixture
-def client(postgres_dsn: str, redis_url: str) -> Iterator[httpx.Client]:
-    database, live = TimescaleStore(postgres_dsn), RedisStore(redis_url, 300)
-    database.setup()
+def client(store_settings: Settings, database: TimescaleStore, live: RedisStore) -> Iterator[httpx.Client]:
     for symbol in ("A/B", "C"):
         database.write_bars(bars_table([make_bar(minute, symbol=symbol) for minute in range(4)]))
         database.write_ticks(ticks_table(symbol, [(BASE + second * 1_000_000, 0, "10", "1") for second in range(3)]))
         live.write_bars(bars_table([make_bar(4, symbol=symbol, rev=0, state="forming")]))
-    settings = Settings(postgres_dsn=SecretStr(postgres_dsn), redis_url=SecretStr(redis_url))
-    with serving(settings, ManualClock(NOW)) as client:
+    with serving(store_settings, ManualClock(NOW)) as client:
         yield client
-    database.close()
-    live.close()
 
 
 def url(path: str, symbol: str, params: dict[str, Any]) -> str:

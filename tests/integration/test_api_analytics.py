@@ -1,7 +1,6 @@
 """Sessions of a symbol: rolled up exactly, cut by the calendar, with what is not final yet."""
 
 import math
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -24,25 +23,6 @@ DAY = 24 * HOUR
 NOW = BASE + 60 * MINUTE
 INTRADAY, DAILY = "/api/v1/analytics/intraday", "/api/v1/analytics/daily"
 DOWN = "postgresql://postgres@127.0.0.1:1/x"
-
-
-@pytest.fixture
-def settings(postgres_dsn: str, redis_url: str) -> Settings:
-    return Settings(postgres_dsn=SecretStr(postgres_dsn), redis_url=SecretStr(redis_url))
-
-
-@pytest.fixture
-def database(postgres_dsn: str) -> Iterator[TimescaleStore]:
-    store = TimescaleStore(postgres_dsn)
-    store.setup()
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def client(settings: Settings, database: TimescaleStore) -> Iterator[httpx.Client]:
-    with serving(settings, ManualClock(NOW)) as client:
-        yield client
 
 
 def bar(minute: int, price: str, volume: str = "1", **changes: Any) -> Bar:
@@ -211,7 +191,7 @@ def test_daily_range_order_and_limit(client: httpx.Client, database: TimescaleSt
     assert client.get(f"{DAILY}/A", params={"limit": 5}).json()["truncated"] is False
 
 
-def test_daily_sessions_of_an_exchange_span_the_weekend(settings: Settings, database: TimescaleStore) -> None:
+def test_daily_sessions_of_an_exchange_span_the_weekend(store_settings: Settings, database: TimescaleStore) -> None:
     """New York: Friday evening counts to Friday, Saturday to Monday, the day of July 4th to the 5th."""
     rows = [
         bar(-3 * DAY, "10", interval="5m"),  # Fri 31 May 09:30
@@ -220,7 +200,7 @@ def test_daily_sessions_of_an_exchange_span_the_weekend(settings: Settings, data
         bar(0, "13", interval="5m"),  # Mon
     ]
     database.write_bars(bars_table([*rows, bar(31 * DAY, "20", interval="5m")]))
-    with serving(settings.model_copy(update={"calendar": "XNYS"}), ManualClock(NOW)) as client:
+    with serving(store_settings.model_copy(update={"calendar": "XNYS"}), ManualClock(NOW)) as client:
         days = daily(client)
         assert [(day["day"], day["open"], day["close"]) for day in days] == [
             ("2013-05-31", "10", "11"),
@@ -233,7 +213,7 @@ def test_daily_sessions_of_an_exchange_span_the_weekend(settings: Settings, data
 
 
 def test_analytics_refuse_and_fail_as_problems(
-    client: httpx.Client, settings: Settings, database: TimescaleStore
+    client: httpx.Client, store_settings: Settings, database: TimescaleStore
 ) -> None:
     database.write_bars(bars_table([bar(0, "10")]))
     for path in (INTRADAY, DAILY):
@@ -256,7 +236,7 @@ def test_analytics_refuse_and_fail_as_problems(
         assert answer.json()["errors"][0]["parameter"] == list(params)[-1]
         if limits:
             assert answer.json()["errors"][0]["limits"] == limits
-    down = settings.model_copy(update={"postgres_dsn": SecretStr(DOWN), "api_auth": "off"})
+    down = store_settings.model_copy(update={"postgres_dsn": SecretStr(DOWN), "api_auth": "off"})
     with serving(down) as broken:
         answer = broken.get(f"{INTRADAY}/A")
     assert answer.status_code == 503 and "retry-after" in answer.headers

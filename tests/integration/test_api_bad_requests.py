@@ -3,41 +3,13 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from conf.settings import Settings
-from local.postgres import Postgres
-from local.redis import Redis
-from tests.api_process import ApiProcess, api_process, bearer
-from tests.integration.access_data import JOB, PROBLEM, all_keys, closed_settings, refused
-
-
-@pytest.fixture(scope="module")
-def settings(postgres_server: Postgres, redis_server: Redis) -> Iterator[Settings]:
-    with closed_settings(postgres_server, redis_server) as settings:
-        yield settings
-
-
-@pytest.fixture(scope="module")
-def api(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
-    with api_process(settings, tmp_path_factory.mktemp("api") / "api.log", "--access-log") as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
-def client(api: ApiProcess) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=api.url, timeout=15) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def keys(settings: Settings) -> dict[str, str]:
-    return all_keys(settings)
-
+from tests.api_process import ApiProcess, bearer
+from tests.integration.access_data import JOB, PROBLEM, refused
 
 DEEP = "[" * 30_000 + "]" * 30_000
 BAD: list[tuple[str, str, str, dict[str, Any], set[int]]] = [
@@ -80,7 +52,7 @@ BAD: list[tuple[str, str, str, dict[str, Any], set[int]]] = [
 
 @pytest.mark.parametrize(("what", "method", "path", "options", "statuses"), BAD, ids=[row[0] for row in BAD])
 def test_bad_request_is_refused_and_nothing_leaks(
-    api: ApiProcess,
+    guarded_api: ApiProcess,
     keys: dict[str, str],
     what: str,
     method: str,
@@ -90,8 +62,8 @@ def test_bad_request_is_refused_and_nothing_leaks(
 ) -> None:
     headers = bearer(keys["admin"]) | options.get("headers", {})
     began = time.monotonic()
-    with httpx.Client(base_url=api.url, timeout=10) as own:
-        answer = own.request(method, httpx.URL(api.url + path), **(options | {"headers": headers}))
+    with httpx.Client(base_url=guarded_api.url, timeout=10) as own:
+        answer = own.request(method, httpx.URL(guarded_api.url + path), **(options | {"headers": headers}))
     assert answer.status_code in statuses, answer.text[:300]
     refused(answer, answer.status_code)
     assert time.monotonic() - began < 5
@@ -143,10 +115,10 @@ RAW: list[tuple[str, tuple[bytes, ...], bytes]] = [
 
 @pytest.mark.parametrize(("what", "parts", "status"), RAW, ids=[row[0] for row in RAW])
 def test_bytes_that_are_no_request_are_refused_and_the_connection_ends(
-    api: ApiProcess, what: str, parts: tuple[bytes, ...], status: bytes
+    guarded_api: ApiProcess, what: str, parts: tuple[bytes, ...], status: bytes
 ) -> None:
     began = time.monotonic()
-    answer = exchange(api.port, *parts)
+    answer = exchange(guarded_api.port, *parts)
     assert time.monotonic() - began < 5
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 " + status), answer[:300]
@@ -156,24 +128,26 @@ def test_bytes_that_are_no_request_are_refused_and_the_connection_ends(
 
 
 def test_slow_body_is_408_after_its_time_and_a_stranger_s_is_not_waited_for(
-    api: ApiProcess, keys: dict[str, str]
+    guarded_api: ApiProcess, keys: dict[str, str]
 ) -> None:
     head = b"POST /api/v1/prices/poll HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\nContent-Length: 50\r\n"
     key = f"X-API-Key: {keys['write']}\r\n\r\n".encode()
     for start, status, least in ((head + key, b"408", 1.0), (head + b"\r\n", b"401", 0.0)):
         began = time.monotonic()
-        answer = exchange(api.port, start, b"{")
+        answer = exchange(guarded_api.port, start, b"{")
         took = time.monotonic() - began
         assert answer.startswith(b"HTTP/1.1 " + status), answer
         assert PROBLEM.encode() in answer and least <= took < 5
 
 
-def test_large_body_that_waits_to_be_invited_is_refused_before_it_comes(api: ApiProcess, keys: dict[str, str]) -> None:
+def test_large_body_that_waits_to_be_invited_is_refused_before_it_comes(
+    guarded_api: ApiProcess, keys: dict[str, str]
+) -> None:
     head = b"POST /api/v1/prices/poll HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 9999999\r\n"
-    answer = exchange(api.port, head + f"X-API-Key: {keys['write']}\r\n\r\n".encode())
+    answer = exchange(guarded_api.port, head + f"X-API-Key: {keys['write']}\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 413") and b"100 Continue" not in answer
 
 
-def test_nothing_of_all_that_is_an_error_of_ours(api: ApiProcess, client: httpx.Client) -> None:
-    assert client.get("/health/live").status_code == 200
-    assert "Traceback" not in api.log, api.log[-3000:]
+def test_nothing_of_all_that_is_an_error_of_ours(guarded_api: ApiProcess, guarded_client: httpx.Client) -> None:
+    assert guarded_client.get("/health/live").status_code == 200
+    assert "Traceback" not in guarded_api.log, guarded_api.log[-3000:]

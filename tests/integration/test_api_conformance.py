@@ -10,10 +10,13 @@ from pydantic import SecretStr
 
 from conf.settings import Settings
 from core.clock import ManualClock
+from local.postgres import Postgres
+from local.redis import Redis
 from stores.redis import RedisStore
 from stores.schema import bars_table
 from stores.timescale import TimescaleStore
 from tests import conformance
+from tests.databases import fresh_database
 from tests.integration.api_data import BASE, MINUTE, make_bar
 from tests.serving import serving
 
@@ -21,14 +24,17 @@ DAY = 24 * 60
 
 
 @pytest.fixture(scope="module")
-def client(postgres_server: Any, redis_server: Any) -> Iterator[httpx.Client]:
+def client(postgres_server: Postgres, redis_server: Redis) -> Iterator[httpx.Client]:
     """An API over two sessions of one symbol, the newest bar still forming."""
-    import psycopg
+    redis_url = redis_server.url.removesuffix("0") + "255"
+    with fresh_database(postgres_server) as dsn:
+        _fill(dsn, redis_url)
+        settings = Settings(postgres_dsn=SecretStr(dsn), redis_url=SecretStr(redis_url))
+        with serving(settings, ManualClock(BASE + 10 * MINUTE)) as client:
+            yield client
 
-    name = "conformance"
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    dsn, redis_url = postgres_server.url.removesuffix("postgres") + name, redis_server.url.removesuffix("0") + "255"
+
+def _fill(dsn: str, redis_url: str) -> None:
     database, live = TimescaleStore(dsn), RedisStore(redis_url, 300)
     database.setup()
     minutes = [-DAY, -DAY + 1, 0, 1, 2, 3, 6, 7, 8]
@@ -36,11 +42,6 @@ def client(postgres_server: Any, redis_server: Any) -> Iterator[httpx.Client]:
     live.write_bars(bars_table([make_bar(9, symbol="BTC-USD", rev=0, state="forming")]))
     database.close()
     live.close()
-    settings = Settings(postgres_dsn=SecretStr(dsn), redis_url=SecretStr(redis_url))
-    with serving(settings, ManualClock(BASE + 10 * MINUTE)) as client:
-        yield client
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_conformance_passes_our_server_as_a_command(

@@ -30,6 +30,7 @@ from local.redis import Redis
 from stores.redis import RedisStore
 from stores.schema import bars_table
 from stores.timescale import TimescaleStore
+from tests.databases import fresh_database
 from tests.integration.api_data import BASE, MINUTE, make_bar, ticks_table
 from tests.serving import serving
 
@@ -52,25 +53,18 @@ def base_url(
     kafka_server: Kafka, postgres_server: Postgres, redis_server: Redis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """An API over stores that hold two symbols, one of which the examples name."""
-    import psycopg
-
-    name = "contract"
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    dsn = postgres_server.url.removesuffix("postgres") + name
     redis_url = redis_server.url
-    _fill(dsn, redis_url)
-    settings = Settings(
-        postgres_dsn=SecretStr(dsn),
-        redis_url=SecretStr(redis_url),
-        kafka_bootstrap=kafka_server.url,
-        topic_prefix="contract.",
-        data_path=tmp_path_factory.mktemp("contract"),
-    )
-    with serving(settings, ManualClock(BASE + 10 * MINUTE)) as client:
-        yield str(client.base_url)
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with fresh_database(postgres_server) as dsn:
+        _fill(dsn, redis_url)
+        settings = Settings(
+            postgres_dsn=SecretStr(dsn),
+            redis_url=SecretStr(redis_url),
+            kafka_bootstrap=kafka_server.url,
+            topic_prefix="contract.",
+            data_path=tmp_path_factory.mktemp("contract"),
+        )
+        with serving(settings, ManualClock(BASE + 10 * MINUTE)) as client:
+            yield str(client.base_url)
 
 
 def _fill(dsn: str, redis_url: str) -> None:

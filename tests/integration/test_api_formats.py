@@ -4,18 +4,15 @@ import csv
 import gzip
 import io
 import itertools
-import uuid
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import httpx
-import psycopg
 import pyarrow as pa
 import pyarrow.ipc
 import pytest
 import zstandard
-from psycopg import sql
 from pydantic import SecretStr
 
 from api.caching import cache_stats
@@ -26,6 +23,7 @@ from local.redis import Redis
 from stores.redis import RedisStore
 from stores.schema import TIME, bars_table
 from stores.timescale import TimescaleStore
+from tests.databases import fresh_database
 from tests.integration.api_data import BASE, MINUTE, make_bar, ticks_table
 from tests.serving import serving
 
@@ -44,12 +42,8 @@ names = (f"S{number}" for number in itertools.count())
 @pytest.fixture(scope="module")
 def settings(postgres_server: Postgres, redis_server: Redis) -> Iterator[Settings]:
     """Of stores that all tests here share: those that write do so under a symbol of their own."""
-    name = f"t_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        dsn = postgres_server.url.removesuffix("postgres") + name
+    with fresh_database(postgres_server) as dsn:
         yield Settings(postgres_dsn=SecretStr(dsn), redis_url=SecretStr(redis_server.url), indicators="sma:2")
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="module")

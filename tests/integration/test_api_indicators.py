@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import talib
-from pydantic import SecretStr
 
 from api.models import IndicatorsAnswer
 from conf.settings import Settings
@@ -45,18 +44,11 @@ CLOSES = np.array([float(bar.close or 0) for bar in BARS])
 
 
 @pytest.fixture
-def client(postgres_dsn: str, redis_url: str) -> Iterator[httpx.Client]:
-    settings = Settings(postgres_dsn=SecretStr(postgres_dsn), redis_url=SecretStr(redis_url))
-    store, live = TimescaleStore(postgres_dsn), RedisStore(redis_url, 300)
-    try:
-        store.setup()
-        store.write_bars(bars_table(BARS[:COUNT]))
-        live.write_bars(bars_table(BARS[COUNT:]))
-        with serving(settings, ManualClock(BASE + (COUNT + 1) * MINUTE)) as client:
-            yield client
-    finally:
-        store.close()
-        live.close()
+def client(store_settings: Settings, database: TimescaleStore, live: RedisStore) -> Iterator[httpx.Client]:
+    database.write_bars(bars_table(BARS[:COUNT]))
+    live.write_bars(bars_table(BARS[COUNT:]))
+    with serving(store_settings, ManualClock(BASE + (COUNT + 1) * MINUTE)) as client:
+        yield client
 
 
 def ask(client: httpx.Client, path: str = "A", **params: Any) -> list[dict[str, Any]]:

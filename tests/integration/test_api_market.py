@@ -1,11 +1,9 @@
 """The market overview on a real PostgreSQL and a real Redis: sessions, changes, both stores, order and limits."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import httpx
-import pytest
 from pydantic import SecretStr
 
 from api.models_market import OverviewAnswer
@@ -22,32 +20,6 @@ DAY = 24 * 60 * MINUTE
 NOW = BASE + 5 * MINUTE + 2_000_000
 PATH = "/api/v1/market/overview"
 DOWN = "postgresql://postgres@127.0.0.1:1/x"
-
-
-@pytest.fixture
-def settings(postgres_dsn: str, redis_url: str) -> Settings:
-    return Settings(postgres_dsn=SecretStr(postgres_dsn), redis_url=SecretStr(redis_url))
-
-
-@pytest.fixture
-def database(postgres_dsn: str) -> Iterator[TimescaleStore]:
-    store = TimescaleStore(postgres_dsn)
-    store.setup()
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def live(redis_url: str) -> Iterator[RedisStore]:
-    store = RedisStore(redis_url, 300)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def client(settings: Settings, database: TimescaleStore) -> Iterator[httpx.Client]:
-    with serving(settings, ManualClock(NOW)) as client:
-        yield client
 
 
 def overview(client: httpx.Client, **params: Any) -> list[dict[str, Any]]:
@@ -97,17 +69,19 @@ def test_overview_adds_stored_and_live_bars_of_the_session_once(
     assert row["closes"] == ["8", "11", "10", "10"]
 
 
-def test_overview_without_redis_is_of_the_database_and_says_so(settings: Settings, database: TimescaleStore) -> None:
+def test_overview_without_redis_is_of_the_database_and_says_so(
+    store_settings: Settings, database: TimescaleStore
+) -> None:
     database.write_bars(bars_table([yesterday("A", "8"), bar(0, close="10")]))
-    down = settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
+    down = store_settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
     with serving(down, ManualClock(NOW)) as client:
         answer = client.get(PATH).json()
     assert answer["live"] == "unavailable"
     assert [(row["source"], row["price"], row["change"]) for row in answer["symbols"]] == [("database", "10", "2")]
 
 
-def test_overview_without_the_database_is_503_with_retry_after(settings: Settings, live: RedisStore) -> None:
-    down = settings.model_copy(update={"postgres_dsn": SecretStr(DOWN), "api_auth": "off"})
+def test_overview_without_the_database_is_503_with_retry_after(store_settings: Settings, live: RedisStore) -> None:
+    down = store_settings.model_copy(update={"postgres_dsn": SecretStr(DOWN), "api_auth": "off"})
     with serving(down, ManualClock(NOW)) as client:
         answer = client.get(PATH)
     assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
@@ -172,13 +146,13 @@ def test_overview_closes_are_the_newest_of_the_interval_up_to_the_forming_bar(
 
 
 def test_overview_session_of_an_exchange_begins_after_the_day_before(
-    settings: Settings, database: TimescaleStore
+    store_settings: Settings, database: TimescaleStore
 ) -> None:
     """BASE is Monday 09:30 in New York: Friday's evening belongs to Friday, Monday's early morning to Monday."""
     friday_evening = bar(-int((2 * DAY + 14 * 60 * MINUTE) / MINUTE), close="20", volume="5")  # Fri 19:30
     monday_early = bar(-90, close="21", volume="7", notional="140", low="9")  # Mon 08:00
     database.write_bars(bars_table([friday_evening, monday_early, bar(0, close="25", volume="3", notional="75")]))
-    with serving(settings.model_copy(update={"calendar": "XNYS"}), ManualClock(NOW)) as client:
+    with serving(store_settings.model_copy(update={"calendar": "XNYS"}), ManualClock(NOW)) as client:
         (row,) = overview(client)
     assert (row["session"], row["volume"], row["prior_close"], row["change_percent"]) == (
         "2013-06-03",

@@ -13,15 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
 from conf.settings import Settings
-from core.clock import ManualClock
 from stores.redis import RedisStore
 from stores.schema import bars_table
 from stores.timescale import TimescaleStore
 from tests.integration.api_data import BASE, MINUTE, make_bar, ticks_table
-from tests.serving import serving
 
 MINUTES = 40
 MAX_PAGES = 200
@@ -33,25 +30,8 @@ names = (f"S{number}" for number in itertools.count())
 
 
 @pytest.fixture
-def database(postgres_dsn: str) -> Iterator[TimescaleStore]:
-    store = TimescaleStore(postgres_dsn)
-    store.setup()
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def live(redis_url: str) -> Iterator[RedisStore]:
-    store = RedisStore(redis_url, 300)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def client(postgres_dsn: str, redis_url: str, database: TimescaleStore) -> Iterator[httpx.Client]:
-    settings = Settings(postgres_dsn=SecretStr(postgres_dsn), redis_url=SecretStr(redis_url), indicators="sma:2")
-    with serving(settings, ManualClock(NOW)) as client:
-        yield client
+def store_settings(store_settings: Settings) -> Settings:
+    return store_settings.model_copy(update={"indicators": "sma:2"})
 
 
 @contextmanager

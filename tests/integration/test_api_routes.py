@@ -1,6 +1,5 @@
 """Every route on a real PostgreSQL and a real Redis, through a real uvicorn."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -8,11 +7,9 @@ from urllib.parse import quote
 import httpx
 import msgspec
 import pytest
-from pydantic import SecretStr
 
 from api.models import BarsAnswer, Health, LatestAnswer, SymbolsAnswer, TicksAnswer
 from conf.settings import Settings
-from core.clock import ManualClock
 from core.records import Bar
 from stores.redis import RedisStore
 from stores.schema import bars_table
@@ -22,32 +19,6 @@ from tests.serving import serving
 
 RFC = "2013-06-03T13:{:02d}:00.000000Z"  # BASE is 13:30
 NOW = BASE + 20 * MINUTE + 7
-
-
-@pytest.fixture
-def settings(postgres_dsn: str, redis_url: str) -> Settings:
-    return Settings(postgres_dsn=SecretStr(postgres_dsn), redis_url=SecretStr(redis_url))
-
-
-@pytest.fixture
-def database(postgres_dsn: str) -> Iterator[TimescaleStore]:
-    store = TimescaleStore(postgres_dsn)
-    store.setup()
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def live(redis_url: str) -> Iterator[RedisStore]:
-    store = RedisStore(redis_url, 300)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def client(settings: Settings, database: TimescaleStore) -> Iterator[httpx.Client]:
-    with serving(settings, ManualClock(NOW)) as client:
-        yield client
 
 
 def get(client: httpx.Client, url: str, **params: Any) -> dict[str, Any]:
@@ -500,8 +471,8 @@ def test_route_unknown_or_method_wrong_is_a_problem(client: httpx.Client) -> Non
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_database_not_migrated_is_503_that_says_what_to_run(settings: Settings) -> None:
-    with serving(settings) as client:
+def test_database_not_migrated_is_503_that_says_what_to_run(store_settings: Settings) -> None:
+    with serving(store_settings) as client:
         answer = client.get("/api/v1/bars/A")
         assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
         assert "migrate" in answer.json()["detail"]

@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from conf.settings import Settings
 from core.clock import ManualClock
@@ -53,20 +52,14 @@ def expected(part: str, moments: list[datetime] = MOMENTS) -> list[str]:
 
 
 @pytest.fixture
-def client(postgres_dsn: str, redis_url: str) -> Iterator[httpx.Client]:
-    settings = Settings(postgres_dsn=SecretStr(postgres_dsn), redis_url=SecretStr(redis_url), calendar="XNYS")
-    store, live = TimescaleStore(postgres_dsn), RedisStore(redis_url, 300)
-    try:
-        store.setup()
-        bars = [make_bar(minute_of(moment)) for moment in MOMENTS]
-        store.write_bars(bars_table(bars[:-20]))
-        live.write_bars(bars_table([*bars[-25:-1], make_bar(minute_of(MOMENTS[-1]), rev=0, state="forming")]))
-        store.write_ticks(ticks_table("A", [(BASE + minute_of(moment) * MINUTE, 0, "1", "1") for moment in MOMENTS]))
-        with serving(settings, ManualClock(LAST + MINUTE)) as client:
-            yield client
-    finally:
-        store.close()
-        live.close()
+def client(store_settings: Settings, database: TimescaleStore, live: RedisStore) -> Iterator[httpx.Client]:
+    settings = store_settings.model_copy(update={"calendar": "XNYS"})
+    bars = [make_bar(minute_of(moment)) for moment in MOMENTS]
+    database.write_bars(bars_table(bars[:-20]))
+    live.write_bars(bars_table([*bars[-25:-1], make_bar(minute_of(MOMENTS[-1]), rev=0, state="forming")]))
+    database.write_ticks(ticks_table("A", [(BASE + minute_of(moment) * MINUTE, 0, "1", "1") for moment in MOMENTS]))
+    with serving(settings, ManualClock(LAST + MINUTE)) as client:
+        yield client
 
 
 def walk(client: httpx.Client, resource: str, **params: Any) -> list[dict[str, Any]]:

@@ -1,11 +1,9 @@
 """TradingView's datafeed protocol on real stores: what a chart asks, in the order it asks."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import httpx
-import pytest
 from pydantic import SecretStr
 
 from conf.settings import Settings
@@ -20,25 +18,6 @@ SECOND = 1_000_000
 AT = BASE // SECOND
 NOW = BASE + 10 * MINUTE + 400_000
 DOWN = "postgresql://postgres@127.0.0.1:1/x"
-
-
-@pytest.fixture
-def settings(postgres_dsn: str, redis_url: str) -> Settings:
-    return Settings(postgres_dsn=SecretStr(postgres_dsn), redis_url=SecretStr(redis_url))
-
-
-@pytest.fixture
-def database(postgres_dsn: str) -> Iterator[TimescaleStore]:
-    store = TimescaleStore(postgres_dsn)
-    store.setup()
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def client(settings: Settings, database: TimescaleStore) -> Iterator[httpx.Client]:
-    with serving(settings, ManualClock(NOW)) as client:
-        yield client
 
 
 def history(client: httpx.Client, **params: Any) -> dict[str, Any]:
@@ -126,10 +105,12 @@ def test_history_without_bars_says_where_the_next_ones_are(client: httpx.Client,
     assert history(client, countback=5, to=AT) == {"s": "no_data"}
 
 
-def test_history_of_an_exchange_has_the_hours_that_symbols_told(settings: Settings, database: TimescaleStore) -> None:
+def test_history_of_an_exchange_has_the_hours_that_symbols_told(
+    store_settings: Settings, database: TimescaleStore
+) -> None:
     """BASE is 09:30 in New York; charts draw nothing outside the session."""
     database.write_bars(bars_table([make_bar(minute) for minute in (-1, 0, 389, 390)]))
-    with serving(settings.model_copy(update={"calendar": "XNYS"}), ManualClock(NOW)) as client:
+    with serving(store_settings.model_copy(update={"calendar": "XNYS"}), ManualClock(NOW)) as client:
         info = client.get("/udf/symbols", params={"symbol": "A"}).json()
         assert (info["session"], info["timezone"], info["type"]) == ("0930-1600", "America/New_York", "stock")
         assert minutes(history(client, to=AT + 86_400)) == [0, 389]
@@ -137,7 +118,7 @@ def test_history_of_an_exchange_has_the_hours_that_symbols_told(settings: Settin
 
 
 def test_errors_have_the_datafeeds_own_shape(
-    client: httpx.Client, settings: Settings, database: TimescaleStore
+    client: httpx.Client, store_settings: Settings, database: TimescaleStore
 ) -> None:
     database.write_bars(bars_table([make_bar(0)]))
     asked = {"symbol": "A", "resolution": "1", "from": 0, "to": AT}
@@ -157,7 +138,7 @@ def test_errors_have_the_datafeeds_own_shape(
         assert answer.json().keys() == {"s", "errmsg"} and said in answer.json()["errmsg"]
     # What a chart of another version adds is left alone.
     assert client.get("/udf/symbols", params={"symbol": "A", "currencyCode": "USD"}).status_code == 200
-    down = settings.model_copy(update={"postgres_dsn": SecretStr(DOWN), "api_auth": "off"})
+    down = store_settings.model_copy(update={"postgres_dsn": SecretStr(DOWN), "api_auth": "off"})
     with serving(down) as broken:
         answer = broken.get("/udf/history", params=asked)
     assert (answer.status_code, answer.json()["s"]) == (503, "error") and "retry-after" in answer.headers

@@ -17,8 +17,6 @@ from tests.oracles import oracle_bars
 from tests.streaming import close_all, consume
 from tests.supervised import SUBMIT, Supervised, wait_until
 
-pytestmark = pytest.mark.spark
-
 
 class Cluster:
     """A master and two workers, each with more declared cores than the machine has: slots, not speed."""

@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,7 +10,6 @@ import msgspec
 import psycopg
 import pytest
 
-from conf.settings import Settings
 from core.corrections import corrected
 from core.errors import StoreUnavailable
 from core.records import Tick
@@ -28,14 +26,6 @@ from tests.supervised import environment
 pytestmark = pytest.mark.spark
 
 MINUTE_US = 60_000_000
-SHORT = "sma:3 ema:4 rsi:3 macd:2,4,3 vwap obv atr:3 stoch:3,2,2 5m=rvol:3 5m=ema:2"
-
-
-@pytest.fixture
-def system(spark: Any, settings: Settings) -> Iterator[System]:
-    made = System(spark, settings.model_copy(update={"indicators": SHORT}))
-    yield made
-    made.close()
 
 
 def trades(seed: int, minutes: int, count: int, first: int = 0) -> list[Tick]:
@@ -386,7 +376,7 @@ def test_a_thread_beside_the_queries_amends_by_itself(system: System) -> None:
 def test_the_command_says_what_it_amends(
     system: System, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    for name, value in (environment(system.settings) | {"TICKSTREAM_INDICATORS": SHORT}).items():
+    for name, value in environment(system.settings).items():
         monkeypatch.setenv(name, value)
     made = run_of(system)
     late = beside(made[0], "late", price="500")

@@ -1,12 +1,9 @@
 """Reconciling after the streaming queries: late ticks end up in every store, and the final query goes on from there."""
 
 import random
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from conf.settings import Settings
 from core.records import Tick
 from jobs.sinks import Sinks
 from tests.integration.test_one_definition import START_US, random_ticks
@@ -17,15 +14,6 @@ from tests.streaming import close_all, produce, run_with
 pytestmark = pytest.mark.spark
 
 MINUTE_US = 60_000_000
-
-
-@pytest.fixture
-def system(spark: Any, settings: Settings) -> Iterator[System]:
-    """Short indicators, so that 40 minutes make them ready."""
-    short = "sma:3 ema:4 rsi:3 macd:2,4,3 vwap obv atr:3 stoch:3,2,2 5m=rvol:3 5m=ema:2"
-    made = System(spark, settings.model_copy(update={"indicators": short}))
-    yield made
-    made.close()
 
 
 def run(system: System, minute: int, ticks: list[Tick]) -> None:

@@ -132,17 +132,23 @@ def test_malformed_record_is_passed_over_by_a_running_relay(settings: Settings) 
         wait_for(lambda: tail(settings) == {0: 2})
 
 
+@pytest.fixture(scope="module")
+def doomed(servers_folder: Path) -> Iterator[tuple[Kafka, Redis]]:
+    """Servers of this module's own, to be killed; each test starts again what it ended."""
+    with Kafka(servers_folder / "relay-kafka", heap="256m") as kafka, Redis(servers_folder / "relay-redis") as store:
+        yield kafka, store
+
+
 @pytest.fixture
-def own(servers_folder: Path) -> Iterator[tuple[Settings, Kafka, Redis]]:
+def own(doomed: tuple[Kafka, Redis]) -> tuple[Settings, Kafka, Redis]:
     """A broker and an empty Redis to be killed, and topics of the test's own."""
-    kafka = Kafka(servers_folder / "relay-kafka", heap="256m")
-    with kafka, Redis(servers_folder / "relay-redis") as store:
-        prefix = unique("relay") + "."
-        settings = Settings(kafka_bootstrap=kafka.url, redis_url=SecretStr(store.url), topic_prefix=prefix)
-        ensure_topics(kafka.url, settings)
-        with redis.Redis.from_url(store.url) as client:
-            client.flushall()
-        yield settings, kafka, store
+    kafka, store = doomed
+    prefix = unique("relay") + "."
+    settings = Settings(kafka_bootstrap=kafka.url, redis_url=SecretStr(store.url), topic_prefix=prefix)
+    ensure_topics(kafka.url, settings)
+    with redis.Redis.from_url(store.url) as client:
+        client.flushall()
+    return settings, kafka, store
 
 
 def test_redis_that_came_back_empty_between_two_writes_is_filled_again(own, servers_folder: Path) -> None:

@@ -32,14 +32,6 @@ def doomed(servers_folder: Path, tmp_path: Path) -> Iterator[Redis]:
         yield server
 
 
-@pytest.fixture
-def database(postgres_dsn: str) -> Iterator[TimescaleStore]:
-    made = TimescaleStore(postgres_dsn)
-    made.setup()
-    yield made
-    made.close()
-
-
 def forget(server: Redis) -> None:
     """The worst crash: nothing of the last second had reached the disk, and that was everything."""
     for path in sorted(server.folder.rglob("appendonly*"), reverse=True):

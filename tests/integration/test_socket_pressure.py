@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,21 +15,8 @@ from tests.batches import make_bars
 from tests.ws_bars import Writer, at, final, forming
 from tests.ws_client import SocketClient, run, socket_server
 
-NOBODY = SecretStr("postgresql://postgres@127.0.0.1:1/postgres")
 # So that a socket is full after a few frames and not after megabytes.
 SMALL = {"max_queue": 1}
-
-
-@pytest.fixture
-def own(redis_url: str, tmp_path: Path) -> Settings:
-    return Settings(redis_url=SecretStr(redis_url), postgres_dsn=NOBODY, data_path=tmp_path, api_auth="off")
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[RedisStore]:
-    made = RedisStore(redis_url, ttl_seconds=120)
-    yield made
-    made.close()
 
 
 def changed(settings: Settings, **fields: Any) -> Settings:
@@ -44,7 +29,7 @@ async def stats(url: str) -> dict[str, Any]:
         return dict((await client.get(page)).json())
 
 
-async def fill(client: SocketClient, store: RedisStore, url: str, first: int = 1, padding: int = 0) -> int:
+async def fill(client: SocketClient, live: RedisStore, url: str, first: int = 1, padding: int = 0) -> int:
     """Write forming bars of minute 50 until the worker has a client that is busy; the next offset."""
     client.stall()
     more = b'{"x":1' + b"".join(b',"c%d":%d' % (n, n) for n in range(padding)) + b"}"
@@ -52,29 +37,31 @@ async def fill(client: SocketClient, store: RedisStore, url: str, first: int = 1
     deadline = time.monotonic() + 20
     while True:
         rows = [forming(50, offset + n, more, symbol="PAD") for n in range(200)]
-        await asyncio.to_thread(store.write_live, rows)
+        await asyncio.to_thread(live.write_live, rows)
         offset += 200
         if (await stats(url))["busy"]:
             return offset
         assert time.monotonic() < deadline
 
 
-def test_stalled_reader_gets_every_final_and_only_the_newest_forming(own: Settings, store: RedisStore) -> None:
+def test_stalled_reader_gets_every_final_and_only_the_newest_forming(
+    socket_settings: Settings, live: RedisStore
+) -> None:
     async def follow(url: str) -> None:
         async with SocketClient(url, **SMALL) as slow, SocketClient(url) as quick:
             for client in (slow, quick):
                 await client.subscribe("AAPL", "PAD")
             await quick.ask({"type": "unsubscribe", "channel": "bars", "symbols": ["PAD"]})
-            await fill(slow, store, url)
+            await fill(slow, live, url)
             delays = []
             for minute in range(1, 40):
                 for offset in range(1, 11):
                     began = time.monotonic()
-                    await asyncio.to_thread(store.write_live, [forming(minute, offset)])
+                    await asyncio.to_thread(live.write_live, [forming(minute, offset)])
                     await quick.until(lambda o=offset, m=minute: quick.held().get(at(m), {}).get("trade_count", 0) >= o)
                     delays.append(time.monotonic() - began)
-                await asyncio.to_thread(store.write_bars, make_bars(final(minute)))
-            await asyncio.to_thread(store.write_live, [forming(40, 3)])
+                await asyncio.to_thread(live.write_bars, make_bars(final(minute)))
+            await asyncio.to_thread(live.write_live, [forming(40, 3)])
             found = await stats(url)
             assert found["conflated"] >= 300 and found["waiting"] <= 45 and found["slow_closes"] == 0
             slow.go_on()
@@ -86,20 +73,20 @@ def test_stalled_reader_gets_every_final_and_only_the_newest_forming(own: Settin
             assert len([each for each in quick.of("update") if each["state"] == "forming"]) >= 391
             assert sorted(delays)[len(delays) * 9 // 10] < 0.1  # a stalled neighbour is not waited for
 
-    store.write_bars(make_bars(final(0), final(0, symbol="PAD")))
-    with socket_server(own) as url:
+    live.write_bars(make_bars(final(0), final(0, symbol="PAD")))
+    with socket_server(socket_settings) as url:
         run(follow(url))
 
 
-def test_slow_consumer_is_told_and_closed_without_growing(own: Settings, store: RedisStore) -> None:
+def test_slow_consumer_is_told_and_closed_without_growing(socket_settings: Settings, live: RedisStore) -> None:
     async def follow(url: str) -> None:
         async with SocketClient(url, **SMALL) as slow, SocketClient(url) as quick:
             await slow.subscribe("AAPL", "PAD")
             await quick.subscribe("AAPL")
-            await fill(slow, store, url, padding=50)
+            await fill(slow, live, url, padding=50)
             memory = psutil.Process().memory_info().rss
             for minute in range(1, 120):
-                await asyncio.to_thread(store.write_bars, make_bars(final(minute)))
+                await asyncio.to_thread(live.write_bars, make_bars(final(minute)))
             await quick.until(lambda: at(119) in quick.held())
             found = await stats(url)
             assert (found["slow_closes"], found["waiting"]) == (1, 0)
@@ -110,24 +97,24 @@ def test_slow_consumer_is_told_and_closed_without_growing(own: Settings, store: 
             assert [each["type"] for each in slow.messages[-1:]] == ["slow_consumer"]
             assert len(quick.finals) == 120 and quick.gaps == []
 
-    store.write_bars(make_bars(final(0), final(0, symbol="PAD")))
-    with socket_server(changed(own, api_socket_queue_frames=50, api_socket_queue_bytes=60_000)) as url:
+    live.write_bars(make_bars(final(0), final(0, symbol="PAD")))
+    with socket_server(changed(socket_settings, api_socket_queue_frames=50, api_socket_queue_bytes=60_000)) as url:
         run(follow(url))
 
 
-def test_client_that_reads_nothing_at_all_is_closed_after_a_while(own: Settings, store: RedisStore) -> None:
+def test_client_that_reads_nothing_at_all_is_closed_after_a_while(socket_settings: Settings, live: RedisStore) -> None:
     async def follow(url: str) -> None:
         async with SocketClient(url, **SMALL) as slow:
             await slow.subscribe("PAD")
-            await fill(slow, store, url)
+            await fill(slow, live, url)
             deadline = time.monotonic() + 15
             while (await stats(url))["connections"]:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
             assert (await stats(url))["slow_closes"] == 1
 
-    store.write_bars(make_bars(final(0, symbol="PAD")))
-    with socket_server(changed(own, api_socket_stall_seconds=0.5)) as url:
+    live.write_bars(make_bars(final(0, symbol="PAD")))
+    with socket_server(changed(socket_settings, api_socket_stall_seconds=0.5)) as url:
         run(follow(url))
 
 
@@ -169,7 +156,7 @@ BAD: list[tuple[Any, str, str | None]] = [
 
 
 def test_bad_message_is_refused_by_name_and_the_socket_goes_on(
-    own: Settings, store: RedisStore, postgres_dsn: str
+    socket_settings: Settings, live: RedisStore, postgres_dsn: str
 ) -> None:
     async def follow(url: str) -> None:
         async with SocketClient(url) as client:
@@ -192,13 +179,13 @@ def test_bad_message_is_refused_by_name_and_the_socket_goes_on(
             await client.until(lambda: client.closed is not None)
             assert client.closed == (1008, "too many errors")
 
-    store.write_bars(make_bars(final(0)))
-    settings = changed(own, api_socket_subscriptions=5, postgres_dsn=SecretStr(postgres_dsn))
+    live.write_bars(make_bars(final(0)))
+    settings = changed(socket_settings, api_socket_subscriptions=5, postgres_dsn=SecretStr(postgres_dsn))
     with socket_server(settings) as url:
         run(follow(url))
 
 
-def test_limits_of_subscriptions_connections_and_messages(own: Settings, store: RedisStore) -> None:
+def test_limits_of_subscriptions_connections_and_messages(socket_settings: Settings, live: RedisStore) -> None:
     async def follow(url: str) -> None:
         async with SocketClient(url) as client, SocketClient(url):
             await client.subscribe("S0", "S1")
@@ -214,13 +201,13 @@ def test_limits_of_subscriptions_connections_and_messages(own: Settings, store: 
             limited = await client.find(lambda each: each.get("code") == "rate_limited")
             assert limited["retry_after"] > 0
 
-    store.write_bars(make_bars(*(final(0, symbol=f"S{n}") for n in range(4))))
-    settings = changed(own, api_socket_subscriptions=3, api_sockets_per_address=2, api_socket_rate=5.0)
+    live.write_bars(make_bars(*(final(0, symbol=f"S{n}") for n in range(4))))
+    settings = changed(socket_settings, api_socket_subscriptions=3, api_sockets_per_address=2, api_socket_rate=5.0)
     with socket_server(settings) as url:
         run(follow(url))
 
 
-def test_heartbeat_comes_each_second_and_counts(own: Settings) -> None:
+def test_heartbeat_comes_each_second_and_counts(socket_settings: Settings) -> None:
     async def follow(url: str) -> None:
         async with SocketClient(url) as client:
             await client.until(lambda: len(client.of("heartbeat")) == 3)
@@ -229,18 +216,18 @@ def test_heartbeat_comes_each_second_and_counts(own: Settings) -> None:
             times = [at for at, each in zip(client.arrivals, client.messages, strict=True)]
             assert 1.5 < times[-1] - times[0] < 3
 
-    with socket_server(own) as url:
+    with socket_server(socket_settings) as url:
         run(follow(url))
 
 
-def test_shutdown_says_goodbye_and_sends_what_waits(own: Settings, store: RedisStore) -> None:
+def test_shutdown_says_goodbye_and_sends_what_waits(socket_settings: Settings, live: RedisStore) -> None:
     async def follow(url: str, leave: Any, writer: Writer) -> list[SocketClient]:
         clients = [SocketClient(url) for _ in range(5)]
         stalled = SocketClient(url, **SMALL)
         for client in (*clients, stalled):
             await client.__aenter__()
             await client.subscribe("AAPL", "PAD")
-        await fill(stalled, store, url)
+        await fill(stalled, live, url)
         written = writer.minute
         await clients[0].until(lambda: len(clients[0].finals) > 3 + written)
         ended = asyncio.create_task(asyncio.to_thread(leave))
@@ -255,16 +242,16 @@ def test_shutdown_says_goodbye_and_sends_what_waits(own: Settings, store: RedisS
         await ended
         return clients
 
-    store.write_bars(make_bars(final(0, symbol="PAD")))
-    with Writer(store) as writer:
-        server = socket_server(own)
+    live.write_bars(make_bars(final(0, symbol="PAD")))
+    with Writer(live) as writer:
+        server = socket_server(socket_settings)
         url = server.__enter__()
         while writer.minute < 2:
             time.sleep(0.01)
         run(follow(url, lambda: server.__exit__(None, None, None), writer))
 
 
-def test_clients_that_leave_in_any_way_cost_the_others_nothing(own: Settings, store: RedisStore) -> None:
+def test_clients_that_leave_in_any_way_cost_the_others_nothing(socket_settings: Settings, live: RedisStore) -> None:
     async def follow(url: str, writer: Writer) -> None:
         async with SocketClient(url) as stays:
             await stays.subscribe("AAPL")
@@ -283,6 +270,6 @@ def test_clients_that_leave_in_any_way_cost_the_others_nothing(own: Settings, st
             assert (found["subscriptions"], found["connections_total"]) == (1, 61)
             assert found["redis_connections"] == 1 and stays.gaps == []
 
-    store.write_bars(make_bars(final(0)))
-    with socket_server(own) as url, Writer(store) as writer:
+    live.write_bars(make_bars(final(0)))
+    with socket_server(socket_settings) as url, Writer(live) as writer:
         run(follow(url, writer))

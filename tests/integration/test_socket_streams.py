@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,33 +26,14 @@ from tests.ws_client import SocketClient, run, socket_server
 NOBODY = SecretStr("postgresql://postgres@127.0.0.1:1/postgres")
 
 
-@pytest.fixture
-def own(redis_url: str, tmp_path: Path) -> Settings:
-    """A Redis of the test's own, no database."""
-    return Settings(redis_url=SecretStr(redis_url), postgres_dsn=NOBODY, data_path=tmp_path, api_auth="off")
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[RedisStore]:
-    made = RedisStore(redis_url, ttl_seconds=120)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def database(postgres_dsn: str) -> Iterator[TimescaleStore]:
-    made = TimescaleStore(postgres_dsn)
-    made.setup()
-    yield made
-    made.close()
-
-
 def minutes(bars: list[dict[str, Any]]) -> list[int]:
     return [(bar["start"] - at(0)) // 60_000_000 for bar in bars]
 
 
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "send"])
-def test_snapshot_and_updates_leave_no_gap_and_repeat_nothing(own: Settings, store: RedisStore, raw: bool) -> None:
+def test_snapshot_and_updates_leave_no_gap_and_repeat_nothing(
+    socket_settings: Settings, live: RedisStore, raw: bool
+) -> None:
     async def follow(url: str, writer: Writer) -> None:
         clients = [SocketClient(url) for _ in range(12)]
         for client in clients:
@@ -73,19 +52,19 @@ def test_snapshot_and_updates_leave_no_gap_and_repeat_nothing(own: Settings, sto
                 states = [each["data"]["trade_count"] for each in client.of("update") if each["state"] == "forming"]
                 assert len(states) > 20
 
-    with socket_server(own, raw=raw) as url, Writer(store) as writer:
+    with socket_server(socket_settings, raw=raw) as url, Writer(live) as writer:
         while writer.minute < 4:
             time.sleep(0.01)
         run(follow(url, writer))
 
 
-def test_update_carries_the_bar_as_stored_and_every_stage(own: Settings, store: RedisStore) -> None:
+def test_update_carries_the_bar_as_stored_and_every_stage(socket_settings: Settings, live: RedisStore) -> None:
     async def follow(url: str) -> None:
         async with SocketClient(url) as client:
             snapshot = await client.subscribe("AAPL")
             assert (minutes(snapshot["data"]), snapshot["seq"] < 1 << 53) == ([0, 1], True)
             before = time.time_ns() // 1000
-            await asyncio.to_thread(store.write_live, [forming(1, 7, b'{"x":1.5}', processed_us=before)])
+            await asyncio.to_thread(live.write_live, [forming(1, 7, b'{"x":1.5}', processed_us=before)])
             update = await client.find(lambda each: each["type"] == "update")
             data, stamps = update["data"], update["stamps"]
             assert (data["close"], data["volume"], data["trade_count"]) == ("7.00000000", "1200.50000000", 7)
@@ -94,37 +73,39 @@ def test_update_carries_the_bar_as_stored_and_every_stage(own: Settings, store: 
             assert stamps["event_us"] == data["close_us"] and stamps["received_us"] == data["received_us"]
             assert stamps["processed_us"] == before <= stamps["relayed_us"] <= stamps["sent_us"]
 
-    store.write_bars(make_bars(final(0)))
-    store.write_live([forming(1, 5)])
-    with socket_server(own) as url:
+    live.write_bars(make_bars(final(0)))
+    live.write_live([forming(1, 5)])
+    with socket_server(socket_settings) as url:
         run(follow(url))
 
 
-def test_indicators_have_a_stream_of_their_own(own: Settings, store: RedisStore) -> None:
+def test_indicators_have_a_stream_of_their_own(socket_settings: Settings, live: RedisStore) -> None:
     async def follow(url: str) -> None:
         async with SocketClient(url) as client:
             snapshot = await client.subscribe("AAPL", channel="indicators")
             assert [row["values"] for row in snapshot["data"]] == [{"sma_5": 1.25}]
             rows = [forming(1, 1), forming(1, 2, b'{"sma_5":null}'), forming(1, 3), forming(1, 4, b'{"sma_5":2}')]
-            await asyncio.to_thread(lambda: [store.write_live([row]) for row in rows])
+            await asyncio.to_thread(lambda: [live.write_live([row]) for row in rows])
             await client.until(lambda: len(client.of("update")) == 2)
             assert [each["data"]["values"] for each in client.of("update")] == [{"sma_5": None}, {"sma_5": 2}]
             assert client.gaps == []
 
     bar = final(0)
-    store.write_bars(make_bars(bar), indicators_table(indicators(bar, {"sma_5": 1.25})))
-    with socket_server(own) as url:
+    live.write_bars(make_bars(bar), indicators_table(indicators(bar, {"sma_5": 1.25})))
+    with socket_server(socket_settings) as url:
         run(follow(url))
 
 
-def test_intervals_and_symbols_are_streams_apart_and_unsubscribe_ends_one(own: Settings, store: RedisStore) -> None:
+def test_intervals_and_symbols_are_streams_apart_and_unsubscribe_ends_one(
+    socket_settings: Settings, live: RedisStore
+) -> None:
     async def follow(url: str) -> None:
         async with SocketClient(url) as client:
             await client.subscribe("AAPL", "XRP/ETH")
             await client.subscribe("AAPL", interval="5m")
             await client.ask({"type": "unsubscribe", "channel": "bars", "symbols": ["AAPL"]})
             both = [forming(1, 9), forming(1, 9, symbol="XRP/ETH"), forming(1, 9, interval="5m")]
-            await asyncio.to_thread(store.write_live, both)
+            await asyncio.to_thread(live.write_live, both)
             await client.until(lambda: len(client.of("update")) == 2)
             assert {(each["symbol"], each["interval"]) for each in client.of("update")} == {
                 ("XRP/ETH", "1m"),
@@ -135,8 +116,8 @@ def test_intervals_and_symbols_are_streams_apart_and_unsubscribe_ends_one(own: S
         async with SocketClient(f"{url}/stocks/XRP/ETH") as client:
             await client.find(lambda each: each["type"] == "snapshot" and each["symbol"] == "XRP/ETH")
 
-    store.write_bars(make_bars(final(0), final(0, interval="5m"), final(0, symbol="XRP/ETH")))
-    with socket_server(own) as url:
+    live.write_bars(make_bars(final(0), final(0, interval="5m"), final(0, symbol="XRP/ETH")))
+    with socket_server(socket_settings) as url:
         run(follow(url))
 
 
@@ -154,34 +135,34 @@ class BusyHistory(history.History):
         return found
 
 
-def test_bars_published_while_the_tail_is_read_are_not_lost(redis_url: str, store: RedisStore) -> None:
+def test_bars_published_while_the_tail_is_read_are_not_lost(redis_url: str, live: RedisStore) -> None:
     async def follow() -> None:
-        live = RedisReader(redis_url)
-        hub = Hub(redis_url, BusyHistory(live, TimescaleReader(NOBODY.get_secret_value()), store), Limits())
+        reader = RedisReader(redis_url)
+        hub = Hub(redis_url, BusyHistory(reader, TimescaleReader(NOBODY.get_secret_value()), live), Limits())
         await hub.open()
         with hub.pinned("bars", "AAPL", "1m") as book:
             await hub.opened(book, asyncio.get_running_loop().time() + 10)
             assert isinstance(book, Book)
             assert {start: bar.offset for start, bar in book.newest.items()} == {at(0): 1000, at(1): 8}
-            assert book.last_seq == (await live.numbered_tail("AAPL", "1m"))[0]
+            assert book.last_seq == (await reader.numbered_tail("AAPL", "1m"))[0]
         await hub.close()
-        await live.close()
+        await reader.close()
 
-    store.write_bars(make_bars(final(0)))
+    live.write_bars(make_bars(final(0)))
     run(follow())
 
 
 # Coming back
 
 
-def test_resume_replays_the_ring_and_says_when_it_cannot(own: Settings, store: RedisStore) -> None:
+def test_resume_replays_the_ring_and_says_when_it_cannot(socket_settings: Settings, live: RedisStore) -> None:
     async def follow(url: str) -> None:
         async with SocketClient(url) as stays:
             await stays.subscribe("AAPL")
             async with SocketClient(url) as client:
                 left = (await client.subscribe("AAPL"))["seq"]
-            await asyncio.to_thread(store.write_bars, make_bars(final(1), final(1, rev=2, state="amended"), final(2)))
-            await asyncio.to_thread(store.write_live, [forming(3, 1), forming(3, 2)])
+            await asyncio.to_thread(live.write_bars, make_bars(final(1), final(1, rev=2, state="amended"), final(2)))
+            await asyncio.to_thread(live.write_live, [forming(3, 1), forming(3, 2)])
             await stays.until(lambda: stays.held().get(at(3), {}).get("trade_count") == 2)
             async with SocketClient(url) as client:
                 replay = await client.subscribe("AAPL", resume={"AAPL": left})
@@ -193,14 +174,14 @@ def test_resume_replays_the_ring_and_says_when_it_cannot(own: Settings, store: R
                     again = await client.subscribe("AAPL", resume={"AAPL": seq}, snapshot=2)
                     assert (again["mode"], minutes(again["data"])) == ("fresh", [1, 2, 3])
 
-    store.write_bars(make_bars(final(0)))
-    with socket_server(own) as url:
+    live.write_bars(make_bars(final(0)))
+    with socket_server(socket_settings) as url:
         run(follow(url))
 
 
 def test_since_brings_every_final_bar_from_the_database(
-    own: Settings,
-    store: RedisStore,
+    socket_settings: Settings,
+    live: RedisStore,
     database: TimescaleStore,
     postgres_dsn: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -225,14 +206,16 @@ def test_since_brings_every_final_bar_from_the_database(
             assert (old["code"], old["field"], old["limit"]) == ("since_too_old", "since", 10_000)
 
     database.write_bars(make_bars(*(final(n) for n in range(300))))
-    store.write_bars(make_bars(*(final(n) for n in range(272, 299)), final(299, rev=2, state="amended")))
-    store.write_live([forming(300, 1)])
-    settings = own.model_copy(update={"postgres_dsn": SecretStr(postgres_dsn)})
+    live.write_bars(make_bars(*(final(n) for n in range(272, 299)), final(299, rev=2, state="amended")))
+    live.write_live([forming(300, 1)])
+    settings = socket_settings.model_copy(update={"postgres_dsn": SecretStr(postgres_dsn)})
     with socket_server(settings) as url:
         run(follow(url))
 
 
-def test_without_the_database_the_tail_is_shown_and_since_is_refused(own: Settings, store: RedisStore) -> None:
+def test_without_the_database_the_tail_is_shown_and_since_is_refused(
+    socket_settings: Settings, live: RedisStore
+) -> None:
     async def follow(url: str) -> None:
         async with SocketClient(url) as client:
             few = await client.subscribe("AAPL", snapshot=10)
@@ -241,47 +224,49 @@ def test_without_the_database_the_tail_is_shown_and_since_is_refused(own: Settin
             assert (refused["code"], refused["store"], refused["symbol"]) == ("unavailable", "timescale", "AAPL")
             assert refused["retry_after"] > 0
 
-    store.write_bars(make_bars(final(0), final(1)))
-    with socket_server(own) as url:
+    live.write_bars(make_bars(final(0), final(1)))
+    with socket_server(socket_settings) as url:
         run(follow(url))
 
 
-def test_amended_bar_older_than_the_tail_is_told(own: Settings, store: RedisStore) -> None:
+def test_amended_bar_older_than_the_tail_is_told(socket_settings: Settings, live: RedisStore) -> None:
     async def follow(url: str) -> None:
         async with SocketClient(url) as client:
             await client.subscribe("AAPL")
-            await asyncio.to_thread(store.write_bars, make_bars(final(1, rev=2, state="amended")))
+            await asyncio.to_thread(live.write_bars, make_bars(final(1, rev=2, state="amended")))
             update = await client.find(lambda each: each["type"] == "update")
             assert (update["state"], minutes([update["data"]])) == ("amended", [1])
 
-    store.write_bars(make_bars(*(final(n) for n in range(40))))
-    with socket_server(own) as url:
+    live.write_bars(make_bars(*(final(n) for n in range(40))))
+    with socket_server(socket_settings) as url:
         run(follow(url))
 
 
-def test_keys_that_went_away_start_higher(own: Settings, store: RedisStore) -> None:
+def test_keys_that_went_away_start_higher(socket_settings: Settings, live: RedisStore) -> None:
     async def follow(url: str) -> None:
         async with SocketClient(url) as client:
             await client.subscribe("AAPL")
-            with redis.Redis.from_url(own.redis_url.get_secret_value()) as wipe:
+            with redis.Redis.from_url(socket_settings.redis_url.get_secret_value()) as wipe:
                 wipe.flushdb()
-            other = RedisStore(own.redis_url.get_secret_value())
+            other = RedisStore(socket_settings.redis_url.get_secret_value())
             await asyncio.to_thread(other.write_live, [forming(1, 5)])
             await client.until(lambda: at(1) in client.held())
             assert client.gaps == []
             other.close()
 
-    store.write_bars(make_bars(final(0)))
-    with socket_server(own) as url:
+    live.write_bars(make_bars(final(0)))
+    with socket_server(socket_settings) as url:
         run(follow(url))
 
 
-def test_own_server_conforms(own: Settings, store: RedisStore, database: TimescaleStore, postgres_dsn: str) -> None:
+def test_own_server_conforms(
+    socket_settings: Settings, live: RedisStore, database: TimescaleStore, postgres_dsn: str
+) -> None:
     bars = make_bars(final(0))
     database.write_bars(bars)
-    store.write_bars(bars)
-    settings = own.model_copy(update={"postgres_dsn": SecretStr(postgres_dsn)})
-    with socket_server(settings) as url, Writer(store):
+    live.write_bars(bars)
+    settings = socket_settings.model_copy(update={"postgres_dsn": SecretStr(postgres_dsn)})
+    with socket_server(settings) as url, Writer(live):
         base = url.replace("ws://", "http://").removesuffix("/ws")
         assert conformance_socket.first_symbol(base, None) == "AAPL"
         assert run(conformance_socket.run_all(base, "AAPL")) == []

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -22,14 +21,6 @@ from tests.integration.test_store_timescale import NOWHERE, PASSWORD, ask, query
 DAY_US = 86_400_000_000
 REPOSITORY = Path(__file__).parents[2]
 EVERY = ", ".join(migration.name for migration in migrations())
-
-
-@pytest.fixture
-def store(postgres_dsn: str) -> Iterator[TimescaleStore]:
-    made = TimescaleStore(postgres_dsn)
-    made.setup()
-    yield made
-    made.close()
 
 
 def test_unmigrated_database_says_what_to_run(postgres_dsn: str) -> None:
@@ -118,26 +109,26 @@ def test_command_without_database_says_one_line(arguments: tuple[str, ...]) -> N
     assert PASSWORD not in done.stderr
 
 
-def test_retention_command_deletes_old_rows(store: TimescaleStore, postgres_dsn: str) -> None:
-    store.write_ticks(make_ticks(make_tick(0)))  # of 2024
-    store.write_bars(
+def test_retention_command_deletes_old_rows(database: TimescaleStore, postgres_dsn: str) -> None:
+    database.write_ticks(make_ticks(make_tick(0)))  # of 2024
+    database.write_bars(
         make_bars(make_bar(0)), indicators_table(indicators(make_bar(0)), indicators(make_bar(1), state=state(1.0)))
     )
-    store.write_bars(make_bars(make_bar(0, rev=2)))
+    database.write_bars(make_bars(make_bar(0, rev=2)))
     done = run_stores(postgres_dsn, "retention")
     assert (done.returncode, done.stdout) == (0, "deleted 1 ticks, 1 bars, 2 indicators, 1 bar_revisions\n")
     # A market that was closed for long goes on from where it stood.
-    assert store.read_states()["start"].to_pylist() == [make_bar(1).start]
+    assert database.read_states()["start"].to_pylist() == [make_bar(1).start]
 
 
-def test_retention_keeps_what_is_young_enough(store: TimescaleStore, postgres_dsn: str) -> None:
+def test_retention_keeps_what_is_young_enough(database: TimescaleStore, postgres_dsn: str) -> None:
     ages = (0, 29, 30, 31, 400)
     now = START_US + 500 * DAY_US
-    store.write_ticks(make_ticks(*(make_tick(n, event_us=now - age * DAY_US) for n, age in enumerate(ages))))
-    store.write_ticks(make_ticks(*(make_tick(n, symbol="MSFT", event_us=now - 40 * DAY_US) for n in range(25))))
+    database.write_ticks(make_ticks(*(make_tick(n, event_us=now - age * DAY_US) for n, age in enumerate(ages))))
+    database.write_ticks(make_ticks(*(make_tick(n, symbol="MSFT", event_us=now - 40 * DAY_US) for n in range(25))))
     bars = [make_bar(start=now - age * DAY_US, interval="5m") for age in (0, 364, 365, 366)]
     bars += [make_bar(start=now - 500 * DAY_US - n, interval="15m") for n in range(10)]
-    store.write_bars(make_bars(*bars), indicators_table(*(indicators(bar) for bar in bars)))
+    database.write_bars(make_bars(*bars), indicators_table(*(indicators(bar) for bar in bars)))
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
         assert retain(connection, Retention(30, 365), now, slice_rows=7) == {
             "ticks": 27,

@@ -19,14 +19,6 @@ Rows = list[dict[str, Any]]
 
 
 @pytest.fixture
-def timescale(postgres_dsn: str) -> Iterator[TimescaleStore]:
-    store = TimescaleStore(postgres_dsn)
-    store.setup()
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def redis_store(redis_url: str) -> Iterator[RedisStore]:
     store = RedisStore(redis_url)
     store.setup()
@@ -35,14 +27,14 @@ def redis_store(redis_url: str) -> Iterator[RedisStore]:
 
 
 @pytest.mark.parametrize("check", list(checks.bar_sink_checks()))
-def test_timescale_bars(timescale: TimescaleStore, postgres_dsn: str, check: BarCheck) -> None:
-    check(OpenedBars(timescale, lambda: asyncio.run(_stored(postgres_dsn, _every_bar))))
+def test_timescale_bars(database: TimescaleStore, postgres_dsn: str, check: BarCheck) -> None:
+    check(OpenedBars(database, lambda: asyncio.run(_stored(postgres_dsn, _every_bar))))
 
 
 @pytest.mark.parametrize("check", list(checks.indicator_checks()))
-def test_timescale_indicators(timescale: TimescaleStore, postgres_dsn: str, check: IndicatorCheck) -> None:
+def test_timescale_indicators(database: TimescaleStore, postgres_dsn: str, check: IndicatorCheck) -> None:
     check(
-        OpenedIndicators(timescale, lambda: asyncio.run(_stored(postgres_dsn, _every_indicator)), timescale.read_states)
+        OpenedIndicators(database, lambda: asyncio.run(_stored(postgres_dsn, _every_indicator)), database.read_states)
     )
 
 
@@ -53,10 +45,10 @@ def test_redis_bars(redis_store: RedisStore, redis_url: str, check: BarCheck) ->
 
 @pytest.mark.parametrize("check", list(checks.tick_sink_checks()))
 @pytest.mark.parametrize("way", ["straight", "staged"])
-def test_timescale_ticks(timescale: TimescaleStore, postgres_dsn: str, check: TickCheck, way: str) -> None:
+def test_timescale_ticks(database: TimescaleStore, postgres_dsn: str, check: TickCheck, way: str) -> None:
     if way == "staged":  # as after a batch that held a known tick
-        timescale._staged_left = 1_000
-    check(OpenedTicks(timescale, lambda: stored_ticks(postgres_dsn)))
+        database._staged_left = 1_000
+    check(OpenedTicks(database, lambda: stored_ticks(postgres_dsn)))
 
 
 def stored_ticks(dsn: str) -> Rows:

@@ -25,14 +25,6 @@ PASSWORD = "s3cret-Pa55"
 NOWHERE = f"postgresql://postgres:{PASSWORD}@127.0.0.1:9/postgres"  # the discard port: nobody answers
 
 
-@pytest.fixture
-def store(postgres_dsn: str) -> Iterator[TimescaleStore]:
-    made = TimescaleStore(postgres_dsn)
-    made.setup()
-    yield made
-    made.close()
-
-
 @pytest.fixture(scope="module")
 def doomed(servers_folder: Path) -> Iterator[Postgres]:
     """A server of this module's own, to be killed."""
@@ -60,9 +52,9 @@ def query(dsn: str, sql: str) -> list[tuple[Any, ...]]:
 # Reads
 
 
-def test_bars_range_is_half_open_and_bounded(store: TimescaleStore, postgres_dsn: str) -> None:
+def test_bars_range_is_half_open_and_bounded(database: TimescaleStore, postgres_dsn: str) -> None:
     bars = [make_bar(n, trade_count=n + 1) for n in range(10)]
-    store.write_bars(make_bars(*bars, make_bar(3, symbol="MSFT"), make_bar(3, interval="5m")))
+    database.write_bars(make_bars(*bars, make_bar(3, symbol="MSFT"), make_bar(3, interval="5m")))
 
     def starts(first: int, last: int, limit: int = 100, **options: Any) -> list[int]:
         found = ask(postgres_dsn, lambda r: r.bars("AAPL", "1m", bars[first].start, bars[last].start, limit, **options))
@@ -74,20 +66,20 @@ def test_bars_range_is_half_open_and_bounded(store: TimescaleStore, postgres_dsn
     assert starts(0, 9, limit=3, newest_first=True) == [8, 7, 6]
 
 
-def test_bar_read_has_bar_columns_exact(store: TimescaleStore, postgres_dsn: str) -> None:
+def test_bar_read_has_bar_columns_exact(database: TimescaleStore, postgres_dsn: str) -> None:
     batch = make_bars(make_bar(0, volume=Decimal("0.00000001")))
-    store.write_bars(batch)
+    database.write_bars(batch)
     (row,) = ask(postgres_dsn, lambda r: r.bars("AAPL", "1m", 0, 2**63 - 1, 1))
     assert row == rows_of(batch)[0]
     assert list(row) == batch.column_names
     assert isinstance(row["start"], int) and isinstance(row["volume"], Decimal)
 
 
-def test_indicators_range_is_half_open_and_bounded(store: TimescaleStore, postgres_dsn: str) -> None:
+def test_indicators_range_is_half_open_and_bounded(database: TimescaleStore, postgres_dsn: str) -> None:
     bars = [make_bar(n) for n in range(10)]
     others = [make_bar(3, symbol="MSFT"), make_bar(3, interval="5m")]
     rows = [indicators(bar, {"n": float(n)}) for n, bar in enumerate([*bars, *others])]
-    store.write_bars(make_bars(*bars, *others), indicators_table(*rows))
+    database.write_bars(make_bars(*bars, *others), indicators_table(*rows))
 
     def numbers(first: int, last: int, limit: int = 100, **options: Any) -> list[float]:
         span = bars[first].start, bars[last].start
@@ -100,11 +92,11 @@ def test_indicators_range_is_half_open_and_bounded(store: TimescaleStore, postgr
     assert numbers(0, 9, limit=3, newest_first=True) == [8, 7, 6]
 
 
-def test_indicator_read_says_what_was_written(store: TimescaleStore, postgres_dsn: str) -> None:
+def test_indicator_read_says_what_was_written(database: TimescaleStore, postgres_dsn: str) -> None:
     values = {"sma_5": 0.1 + 0.2, "rsi_14": None, "macd_12_26_9": -5e-324}
     bar = make_bar(0, rev=2, state="amended")
     row = indicators(bar, values, ready=True, stable=False, processed_us=2**53 + 1)
-    store.write_bars(make_bars(bar), indicators_table(row))
+    database.write_bars(make_bars(bar), indicators_table(row))
     assert ask(postgres_dsn, lambda r: r.indicators("AAPL", "1m", 0, 2**63 - 1, 1)) == [
         {
             "start": START_US,
@@ -118,31 +110,31 @@ def test_indicator_read_says_what_was_written(store: TimescaleStore, postgres_ds
     ]
 
 
-def test_ticks_of_one_time_come_by_seq(store: TimescaleStore, postgres_dsn: str) -> None:
+def test_ticks_of_one_time_come_by_seq(database: TimescaleStore, postgres_dsn: str) -> None:
     ticks = [make_tick(n, event_us=START_US, seq=seq) for n, seq in enumerate((5, -1, 3))]
-    store.write_ticks(make_ticks(*ticks, make_tick(9, event_us=START_US + 1, seq=0)))
+    database.write_ticks(make_ticks(*ticks, make_tick(9, event_us=START_US + 1, seq=0)))
     found = ask(postgres_dsn, lambda r: r.ticks("AAPL", START_US, START_US + 1, 10))
     assert [tick["seq"] for tick in found] == [-1, 3, 5]
     newest = ask(postgres_dsn, lambda r: r.ticks("AAPL", START_US, START_US + 2, 2, newest_first=True))
     assert [(tick["event_us"], tick["seq"]) for tick in newest] == [(START_US + 1, 0), (START_US, 5)]
 
 
-def test_symbols_and_freshness_follow_ticks_and_bars(store: TimescaleStore, postgres_dsn: str) -> None:
+def test_symbols_and_freshness_follow_ticks_and_bars(database: TimescaleStore, postgres_dsn: str) -> None:
     empty = ask(postgres_dsn, lambda r: r.freshness())
     assert empty == dict.fromkeys(("last_tick_event_us", "last_tick_received_us", "last_bar_end_us")) | {
         "ticks": 0,
         "bars": 0,
     }
-    store.write_ticks(make_ticks(make_tick(5), make_tick(2), make_tick(7, symbol="MSFT")))
-    store.write_ticks(make_ticks(make_tick(1), make_tick(99, symbol="HEARTBEAT", kind="heartbeat")))
-    store.write_bars(make_bars(make_bar(3), make_bar(1, symbol="XRP/ETH", open_us=None, close_us=None)))
+    database.write_ticks(make_ticks(make_tick(5), make_tick(2), make_tick(7, symbol="MSFT")))
+    database.write_ticks(make_ticks(make_tick(1), make_tick(99, symbol="HEARTBEAT", kind="heartbeat")))
+    database.write_bars(make_bars(make_bar(3), make_bar(1, symbol="XRP/ETH", open_us=None, close_us=None)))
     symbols = ask(postgres_dsn, lambda r: r.symbols())
     assert symbols == [
         {"symbol": "AAPL", "first_seen": START_US + 1_000, "last_seen": START_US + 4 * MINUTE_US - 1},
         {"symbol": "MSFT", "first_seen": START_US + 7_000, "last_seen": START_US + 7_000},
         {"symbol": "XRP/ETH", "first_seen": START_US + MINUTE_US, "last_seen": START_US + MINUTE_US},
     ]
-    store.close()  # a session hands in its statistics when it ends, or later
+    database.close()  # a session hands in its statistics when it ends, or later
     deadline = time.monotonic() + 20
     while (fresh := ask(postgres_dsn, lambda r: r.freshness()))["bars"] < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -164,11 +156,11 @@ def test_symbols_and_freshness_follow_ticks_and_bars(store: TimescaleStore, post
     ],
 )
 def test_newest_rows_are_read_from_the_index_before_any_analyze(
-    store: TimescaleStore, postgres_dsn: str, read: Callable[[TimescaleReader], Any], index: str
+    database: TimescaleStore, postgres_dsn: str, read: Callable[[TimescaleReader], Any], index: str
 ) -> None:
     bars = [make_bar(n) for n in range(3_000)]
-    store.write_bars(make_bars(*bars), indicators_table(*(indicators(bar) for bar in bars)))
-    store.write_ticks(make_ticks(*(make_tick(n) for n in range(3_000))))
+    database.write_bars(make_bars(*bars), indicators_table(*(indicators(bar) for bar in bars)))
+    database.write_ticks(make_ticks(*(make_tick(n) for n in range(3_000))))
     asked: list[tuple[str, list[Any]]] = []
 
     class Listening(TimescaleReader):
@@ -191,8 +183,8 @@ def test_newest_rows_are_read_from_the_index_before_any_analyze(
     assert not re.search(r"(?<!Incremental )Sort  \(", plan), plan
 
 
-def test_nul_in_a_text_does_not_stop_the_batch(store: TimescaleStore, postgres_dsn: str) -> None:
-    store.write_ticks(make_ticks(make_tick(0), make_tick(1, trade_id="a\0b")))
+def test_nul_in_a_text_does_not_stop_the_batch(database: TimescaleStore, postgres_dsn: str) -> None:
+    database.write_ticks(make_ticks(make_tick(0), make_tick(1, trade_id="a\0b")))
     assert {tick["trade_id"] for tick in stored_ticks(postgres_dsn)} == {"t-0", "a\ufffdb"}
 
 
@@ -200,18 +192,20 @@ def test_nul_in_a_text_does_not_stop_the_batch(store: TimescaleStore, postgres_d
 
 
 @pytest.mark.parametrize("table", ["bars", "indicators", "indicator_states"])
-def test_refused_row_of_one_table_rolls_back_the_others(store: TimescaleStore, postgres_dsn: str, table: str) -> None:
+def test_refused_row_of_one_table_rolls_back_the_others(
+    database: TimescaleStore, postgres_dsn: str, table: str
+) -> None:
     query_only(postgres_dsn, f"ALTER TABLE {table} ADD CONSTRAINT refused CHECK (symbol <> 'BAD')")
     held = make_bar(0)
-    store.write_bars(make_bars(held), indicators_table(indicators(held, {"x": 1.0}, state=state(1.0))))
+    database.write_bars(make_bars(held), indicators_table(indicators(held, {"x": 1.0}, state=state(1.0))))
     before = everything(postgres_dsn)
     amended, bad = make_bar(0, rev=2), make_bar(1, symbol="BAD")
     batch = make_bars(amended, bad), indicators_table(*(indicators(bar, state=state(2.0)) for bar in (amended, bad)))
     with pytest.raises(InputError, match="refused"):
-        store.write_bars(*batch)
+        database.write_bars(*batch)
     assert everything(postgres_dsn) == before
     query_only(postgres_dsn, f"ALTER TABLE {table} DROP CONSTRAINT refused")
-    store.write_bars(*batch)
+    database.write_bars(*batch)
     assert [len(rows) for rows in everything(postgres_dsn)] == [2, 2, 2, 2]
 
 
@@ -225,14 +219,14 @@ def everything(dsn: str) -> list[list[tuple[Any, ...]]]:
     return [query(dsn, f"SELECT * FROM {table} ORDER BY symbol") for table in tables]
 
 
-def test_values_that_are_not_json_are_an_input_error(store: TimescaleStore, postgres_dsn: str) -> None:
+def test_values_that_are_not_json_are_an_input_error(database: TimescaleStore, postgres_dsn: str) -> None:
     broken = indicators(make_bar(0)) | {"values": '{"sma_5":NaN}'}
     with pytest.raises(InputError):
-        store.write_bars(make_bars(make_bar(0)), indicators_table(broken))
+        database.write_bars(make_bars(make_bar(0)), indicators_table(broken))
     assert query(postgres_dsn, "SELECT count(*) FROM bars") == [(0,)]
 
 
-def test_writers_of_the_same_bars_do_not_lock_each_other_out(store: TimescaleStore, postgres_dsn: str) -> None:
+def test_writers_of_the_same_bars_do_not_lock_each_other_out(database: TimescaleStore, postgres_dsn: str) -> None:
     bars = [make_bar(n, symbol=f"S{n % 40}", interval=name) for n in range(200) for name in ("1m", "5m")]
     problems: list[Exception] = []
 
@@ -240,7 +234,7 @@ def test_writers_of_the_same_bars_do_not_lock_each_other_out(store: TimescaleSto
         try:
             for rev in range(1, 8):
                 of = [make_bar(start=b.start, symbol=b.symbol, interval=b.interval, rev=rev) for b in bars[::order]]
-                store.write_bars(make_bars(*of), indicators_table(*(indicators(b, state=state(rev)) for b in of)))
+                database.write_bars(make_bars(*of), indicators_table(*(indicators(b, state=state(rev)) for b in of)))
         except Exception as error:
             problems.append(error)
 
@@ -251,7 +245,7 @@ def test_writers_of_the_same_bars_do_not_lock_each_other_out(store: TimescaleSto
         writer.join(60)
     assert not problems
     assert query(postgres_dsn, "SELECT count(*), min(rev) FROM indicators") == [(400, 7)]
-    assert set(store.read_states()["state"].to_pylist()) == {state(7)}
+    assert set(database.read_states()["state"].to_pylist()) == {state(7)}
 
 
 def test_dead_server_is_store_unavailable_without_the_password() -> None:
@@ -409,10 +403,10 @@ def _until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def test_bar_of_a_provider_gives_way_to_our_own_and_never_the_other_way_round(
-    store: TimescaleStore, postgres_dsn: str
+    database: TimescaleStore, postgres_dsn: str
 ) -> None:
     theirs, ours = make_bar(reason="provider", ruleset="provider:yahoo", close=Decimal("1")), make_bar()
-    store.write_bars(make_bars(theirs))
-    store.write_bars(make_bars(ours))
-    store.write_bars(make_bars(theirs))
+    database.write_bars(make_bars(theirs))
+    database.write_bars(make_bars(ours))
+    database.write_bars(make_bars(theirs))
     assert query(postgres_dsn, "SELECT reason, ruleset FROM bars") == [(None, "all@1")]
