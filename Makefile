@@ -15,7 +15,7 @@ RESULTS ?= data/benchmarks
 export FEED DATA SPEED SYMBOLS RULESET
 
 .DEFAULT_GOAL := help
-.PHONY: help up down doctor test check bench docs clean
+.PHONY: help up down doctor test check bench docs lab clean
 
 help: ## list the commands
 	@echo 'tickstream: make <command>'
@@ -41,14 +41,17 @@ check: $(VENV)/dev.stamp ## lint, format, types and the API's contract; changes 
 	@$(RUN) -m api openapi check
 	@$(RUN) -m api openapi gate
 
-bench: $(VENV)/run.stamp ## measure latency, throughput, recovery, indicators, feed, rest and sockets into RESULTS=data/benchmarks  [ARGS="--help"]
+bench: $(VENV)/run.stamp ## measure latency, throughput, recovery, indicators, feed, rest, sockets and pixels into RESULTS=data/benchmarks  [ARGS="--help"]
 	@$(RUN) -m local jars >/dev/null
 	@mkdir -p $(RESULTS)
-	@for what in latency throughput recovery indicators feed rest sockets; do \
+	@for what in latency throughput recovery indicators feed rest sockets pixels; do \
 		$(RUN) -m benchmarks $$what --json $(RESULTS)/$$what.json $(ARGS) || exit 1; done
 
 docs: $(VENV)/run.stamp ## check the links of README.md and docs/
 	@$(RUN) -m local docs-check
+
+lab: $(VENV)/lab.stamp ## the notebooks in JupyterLab, on loopback
+	@cd notebooks && PYTHONPATH='$(CURDIR)' '$(CURDIR)/$(RUN)' -m jupyterlab --ip=127.0.0.1
 
 clean: ## remove the virtual environment, the jars and the caches; data/ stays
 	rm -rf $(VENV) .jars .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse
@@ -63,6 +66,11 @@ $(VENV)/run.stamp: requirements.txt | $(RUN)
 $(VENV)/dev.stamp: requirements-dev.txt requirements.txt | $(RUN)
 	@echo 'installing requirements-dev.txt into $(VENV) (once) …'
 	@$(INSTALL) requirements-dev.txt
+	@touch $(VENV)/run.stamp $@
+
+$(VENV)/lab.stamp: requirements-notebooks.txt requirements.txt | $(RUN)
+	@echo 'installing requirements-notebooks.txt into $(VENV) (once) …'
+	@$(INSTALL) requirements-notebooks.txt
 	@touch $(VENV)/run.stamp $@
 
 $(RUN):
