@@ -126,6 +126,9 @@
   window.dash_clientside = Object.assign(window.dash_clientside || {}, {shell: {toggle, visited}});
   window.tickstream = Object.assign(window.tickstream || {}, {theme, setTheme, title});
   document.addEventListener("tickstream:api", showState);
+  if (window.tickstream.api?.().state === "down" || window.tickstream.wire?.session()) {
+    showState({detail: window.tickstream.api()});  // the socket was quicker than this file
+  }
   document.addEventListener("keydown", onKey, true);
   document.addEventListener("click", onClick);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", followSystem);

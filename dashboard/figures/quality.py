@@ -161,6 +161,10 @@ def lateness_figure(runs: Sequence[Row], theme: Theme) -> go.Figure:
         uirevision="lateness",
     )
     figure.update_xaxes(title="UTC", type="date")
+    if not shown:  # no axes of a year that nobody asked about
+        figure.update_layout(height=20, showlegend=False, margin={"t": 0, "b": 0})
+        figure.update_xaxes(visible=False)
+        figure.update_layout(yaxis_visible=False, yaxis2_visible=False)
     return figure
 
 

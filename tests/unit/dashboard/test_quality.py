@@ -55,7 +55,9 @@ def test_lateness_is_in_seconds_oldest_first() -> None:
     bars, latest, *_ = lateness_figure(runs, "light").data
     assert list(bars.y) == [1, 2] and list(latest.y) == [14.0, 17.5]
     assert list(bars.x) == ["2024-05-02T12:00:00Z", "2024-05-02T12:05:00Z"]
-    assert [len(trace.x) for trace in lateness_figure([], "dark").data] == [0, 0, 0, 0]
+    nothing = lateness_figure([], "dark")
+    assert [len(trace.x) for trace in nothing.data] == [0, 0, 0, 0]
+    assert not any(axis.visible for axis in (nothing.layout.xaxis, nothing.layout.yaxis, nothing.layout.yaxis2))
 
 
 LOG = "from the tick log"
