@@ -1,7 +1,7 @@
-"""How fast, how much, how soon after a crash, what indicators cost, how much a feed takes in, and how
-soon the API answers:
+"""How fast, how much, how soon after a crash, what indicators cost, how much a feed takes in, how soon
+the API answers, and how soon a tick is on a screen:
 
-`python -m benchmarks latency|throughput|recovery|indicators|feed|rest|sockets --json FILE`.
+`python -m benchmarks latency|throughput|recovery|indicators|feed|rest|sockets|pixels --json FILE`.
 
 Each benchmark is one module with `HELP`, `EXAMPLES`, `add_arguments(parser)` and `run(options, bench) -> Result`,
 named here. It starts servers of its own and stops everything at the end; README.md says how to read the results.
@@ -15,4 +15,5 @@ BENCHMARKS: dict[str, str] = {
     "feed": "benchmarks.feed",
     "rest": "benchmarks.rest",
     "sockets": "benchmarks.sockets",
+    "pixels": "benchmarks.pixels",
 }

@@ -5,7 +5,8 @@
   const CHORD_MS = 1500;
   const TITLE = "tickstream";
   const byId = (id) => document.getElementById(id);
-  const setProps = (id, props) => window.dash_clientside.set_props(id, props);
+  /* Before Dash has drawn the shell it knows of no element, and throws. */
+  const setProps = (id, props) => { if (byId("connection")) { window.dash_clientside.set_props(id, props); } };
   const pages = () => [...document.querySelectorAll("a[id^='nav-']")];
 
   /* Theme ------------------------------------------------------------------------------------------------------ */
@@ -14,7 +15,10 @@
 
   function setTheme(name, chosen = true) {
     document.documentElement.dataset.bsTheme = name;
-    try { if (chosen) { localStorage.setItem("theme-chosen", "1"); } } catch (error) { /* not kept, then */ }
+    try {
+      if (chosen) { localStorage.setItem("theme-chosen", "1"); }
+      localStorage.setItem("theme", JSON.stringify(name));  // what dcc.Store begins with
+    } catch (error) { /* not kept, then */ }
     setProps("theme", {data: name});
     document.dispatchEvent(new CustomEvent("tickstream:theme", {detail: {theme: name}}));
   }
