@@ -45,7 +45,6 @@ bars: Parquet with symbol, start (or bar_start, date), open, high, low, close, v
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 when done, 1 with one line on what went wrong."""
     options = _parser().parse_args(arguments)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         settings = load_settings()
         options.run(options, settings)
@@ -221,4 +220,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     sys.exit(main())

@@ -145,7 +145,7 @@
   function flush() {
     timer = null;
     if (!page.shown) { return; }
-    if (!element("chart-page")) { forget(); return; }
+    if (page.shown.node !== element("chart")) { forget(); return; }  // left, or come back to: that chart has no series yet
     const handed = messages;
     messages = [];
     if (page.shown.payload.figure) { kit.plotly.update(page.shown.model); } else { write(); }

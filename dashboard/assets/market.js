@@ -23,7 +23,7 @@
 
   function newPage(points) {
     return {grid: null, columns: [], rows: new Map(), shown: new Map(), dirty: new Map(), asked: new Set(), subscription: null,
-            followed: "", points, staleAfter: 60, offsetUs: 0, loadedAt: 0, heatAt: 0, sizesAt: 0, flushing: null, asking: null,
+            followed: "", strangers: new Set(), points, staleAfter: 60, offsetUs: 0, loadedAt: 0, heatAt: 0, sizesAt: 0, flushing: null, asking: null,
             note: "", truncated: false, beyond: 0, timers: []};
   }
 
@@ -94,7 +94,8 @@
 
   /* Live bars ---------------------------------------------------------------------------------------------------------- */
 
-  function followLive(symbols) {
+  function followLive(asked) {
+    const symbols = asked.filter((symbol) => !page.strangers.has(symbol));
     const key = symbols.join(" ");
     if (key === page.followed) { return; }
     if (page.subscription) { page.subscription.close(); }
@@ -122,8 +123,15 @@
     if (said === "moved") { touch(message.symbol, message); }
   }
 
+  /* Of several symbols all or none are taken: without those that the API does not know, the others go on. */
   function onError(message) {
-    if (page) { page.note = `Live updates: ${message.message}`; describe(); }
+    if (page === null) { return; }
+    page.note = `Live updates: ${message.message}`;
+    describe();
+    if (message.code === "unknown_symbol" && Array.isArray(message.symbols)) {
+      message.symbols.forEach((symbol) => page.strangers.add(symbol));
+      followLive(page.followed.split(" "));
+    }
   }
 
   function touch(symbol, message) {
@@ -151,6 +159,7 @@
     }
     page.dirty.clear();
     page.heatDue = true;
+    if (page.grid.isDestroyed()) { return; }  // the visit has just ended
     page.grid.applyTransactionAsync({add, update}, () => messages.forEach(window.tickstream.painted));
     if (add.length) { describe(); }
   }

@@ -28,6 +28,9 @@ LATE_SECONDS = 0.7  # more than the socket takes to its first message
 OLDER_AT = 35  # bars left of what is visible; below it the page asks for more
 PAGES = {"chart": "/?symbol=AAPL&interval=1m&range=1h", "market": "/market", "pipeline": "/pipeline",
          "quality": "/quality?symbol=AAPL"}  # fmt: skip
+FRAMES = """async () => {
+  for (let frame = 0; frame < 10; frame += 1) { await new Promise((done) => requestAnimationFrame(done)); }
+}"""
 CONNECTED = "document.querySelector('#connection')?.dataset.state === 'up'"
 THEME = "document.documentElement.dataset.bsTheme"
 Opened = Callable[..., Screen]
@@ -190,7 +193,7 @@ def test_zoom_stays_while_data_flows_and_now_leads_back(show: Opened, tape: Tape
     charts.wheel(shown, -200, times=3)
     charts.drag(shown, 500)
     until(lambda: charts.visible(shown)[1] < full[1] - 5, "the chart was moved")
-    held = until_still(lambda: charts.span(shown))
+    held = until_still(shown, lambda: charts.span(shown))
     for _ in range(3):
         tape.close_minute()
         charts.shows(shown, tape.trade("AAPL"))
@@ -198,7 +201,7 @@ def test_zoom_stays_while_data_flows_and_now_leads_back(show: Opened, tape: Tape
     shown.page.click("#chart-now")
     until(lambda: charts.visible(shown)[1] >= len(charts.rows(shown)) - 1, "at the newest bar")
     assert not shown.page.locator("#chart-now").is_visible()
-    held = until_still(lambda: charts.visible(shown))
+    held = until_still(shown, lambda: charts.visible(shown))
     tape.close_minute()
     tape.trade("AAPL")
     until(lambda: charts.visible(shown)[1] == pytest.approx(held[1] + 1, abs=0.01), "it follows the newest bar")
@@ -215,7 +218,7 @@ def test_older_bars_load_on_scroll_and_nothing_jumps(show: Opened, tape: Tape) -
     until(lambda: charts.rows(shown)[0]["time"] == tape.start_us // 1_000_000, "all older bars")
     times = [row["time"] for row in charts.rows(shown)]
     assert times == sorted(set(times))
-    held = until_still(lambda: charts.span(shown))
+    held = until_still(shown, lambda: charts.span(shown))
     assert first - 1800 < held[0] < first + OLDER_AT * 60, "what was on screen is still there"
     while charts.visible(shown)[0] > 0:
         charts.drag(shown, 300)
@@ -246,7 +249,7 @@ def test_pickers_are_in_the_url_and_the_back_button_works(show: Opened, tape: Ta
 def test_chart_obeys_the_keyboard(show: Opened) -> None:
     shown = show(PAGES["chart"])
     charts.loaded(shown, "AAPL")
-    held = until_still(lambda: charts.visible(shown))
+    held = until_still(shown, lambda: charts.visible(shown))
     shown.page.keyboard.press("ArrowLeft")
     until(lambda: charts.visible(shown)[0] < held[0] - 1, "moved back")
     shown.page.keyboard.press("End")
@@ -293,12 +296,13 @@ NOTE_DRAWING = """(() => {
 })()"""
 
 
-def until_still(read: Callable[[], tuple[float, float]]) -> tuple[float, float]:
-    """A range that has stopped to move: kinetic scrolling goes on for a while."""
+def until_still(shown: Screen, read: Callable[[], tuple[float, float]]) -> tuple[float, float]:
+    """A range that has stopped to move: scrolling goes on for a while, and a busy page is late with its input."""
     last = read()
 
     def still() -> bool:
         nonlocal last
+        shown.page.evaluate(FRAMES)
         before, last = last, read()
         return before == last
 

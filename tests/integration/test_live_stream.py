@@ -415,6 +415,7 @@ def test_gap_that_rest_refuses_is_on_record_as_lost(status: int) -> None:
     noted = {
         (gap.symbol, str(number))
         for gap in watched.gaps.gaps
+        if gap.cause == "ids"  # a machine that is slow may notice a silence besides
         for number in range(gap.first_id or 0, (gap.last_id or 0) + 1)
     }
     assert noted == {own(tick) for tick in watched.server.ticks[20:30]}
