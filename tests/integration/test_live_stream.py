@@ -36,7 +36,7 @@ from tests.integration.producers_data import read_ticks, read_topic
 
 QUICK = Patience(
     trade_silence_seconds=20,
-    silence_seconds=0.3,
+    silence_seconds=1.0,  # longer than a busy machine pauses
     connect_seconds=2,
     ping_seconds=0.05,
     first_wait_seconds=0.02,
