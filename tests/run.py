@@ -30,7 +30,7 @@ def parts() -> dict[str, tuple[list[str], int]]:
         "of feeds and stores": (["-m", "not spark", *others], 0),  # and of whatever is named nowhere here
         "of the API, and units": (["-m", "not spark", *_found(SERVING)], 0),
         "on Spark": (["-m", "spark", *spark], NICE),
-        "of whole systems": (["-m", "not spark", *_found(SYSTEMS)], NICE),
+        "of whole systems": (["-m", "not spark and not alone", *_found(SYSTEMS)], NICE),
     }
 
 

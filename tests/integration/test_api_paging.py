@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -32,6 +33,14 @@ names = (f"S{number}" for number in itertools.count())
 @pytest.fixture
 def store_settings(store_settings: Settings) -> Settings:
     return store_settings.model_copy(update={"indicators": "sma:2"})
+
+
+def wait_for_redis(client: httpx.Client) -> None:
+    """An API that has just started answers from the database alone until Redis has answered it."""
+    deadline = time.monotonic() + 30
+    while client.get("/health").json()["stores"]["redis"]["state"] != "ok":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -141,6 +150,7 @@ def test_bars_and_indicators_any_range_any_page_size_each_row_once_while_bars_ar
         expected = inside[::-1] if order == "desc" else inside
         check_walk(got, expected, set(range(MINUTES + 1, MINUTES + 1 + ADDED)) - set(held))
 
+    wait_for_redis(client)
     check()
 
 
