@@ -16,7 +16,7 @@ from conf.settings import Settings, load_settings
 from core.clock import SystemClock
 from core.errors import InputError, TickstreamError
 from core.intervals import DAILY, INTERVALS
-from ml.dataset import HORIZONS, read_bars
+from ml.dataset import HORIZONS, every_horizon, read_bars
 from ml.evaluate import FOLDS, Progress, evaluate
 from ml.features import FEATURES
 from ml.latest import predictions
@@ -72,13 +72,13 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> None:
 def _train(options: argparse.Namespace, settings: Settings) -> None:
     bars = _bars(options, settings)
     calendar = options.calendar or settings.calendar
-    horizons = _horizons(options.horizons)
+    samples = every_horizon(bars, calendar, _horizons(options.horizons))
     shelf = Shelf(options.folder or settings.models_path, options.interval)
-    with _Steps(len(horizons) * (options.folds + 1)) as progress:
+    with _Steps(len(samples) * (options.folds + 1)) as progress:
         bundle = train_challenger(
-            bars, options.interval, SystemClock(), calendar, horizons, options.folds, options.threads, progress
+            bars, samples, options.interval, SystemClock(), calendar, options.folds, options.threads, progress
         )
-    duel = hold_against(shelf, bars, calendar, horizons, options.threads)
+    duel = hold_against(shelf, samples, options.threads)
     shelve(shelf, bundle, duel)
     _say(text(bundle.card["report"]))
     against = "" if duel.champion is None else f" against {duel.champion:.5f}"

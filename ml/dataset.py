@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from core.errors import InputError
 from core.indicators.base import Array
+from core.indicators.batch import start_us
 from core.intervals import DAY_US
 from core.sessions import ALWAYS_OPEN, session_ids
-from ml.features import NAMES, Ints, features, start_us
+from ml.features import NAMES, Ints, features, ready, volatility
 
 HORIZONS = (1, 5, 15)
 """Bars ahead."""
@@ -135,35 +136,43 @@ def step_us(bars: pd.DataFrame) -> int:
     return int(values[counts.argmax()])
 
 
-def samples(bars: pd.DataFrame, horizon: int, calendar: str = ALWAYS_OPEN, bar_us: int | None = None) -> Samples:
-    """The samples of one horizon, in the order of `known_us`.
+def samples(bars: pd.DataFrame, horizon: int, calendar: str = ALWAYS_OPEN) -> Samples:
+    """The samples of one horizon, in the order of `known_us`."""
+    return every_horizon(bars, calendar, (horizon,))[horizon]
+
+
+def every_horizon(
+    bars: pd.DataFrame, calendar: str = ALWAYS_OPEN, horizons: Sequence[int] = HORIZONS
+) -> dict[int, Samples]:
+    """The samples of each horizon, of features that are computed once.
 
     A bar is left out until its features are ready, where the outcome is not known yet, and, of bars shorter than a
     day, where the outcome lies in another session: nobody can trade at 15:59 on what opens tomorrow as if it were the
     next minute.
     """
-    bars = histories(bars)
-    bar_us = bar_us or step_us(bars)
-    found = features(bars, calendar)
-    start, close = start_us(bars), bars["close"].to_numpy()
-    ahead = _shifted(bars["symbol"].to_numpy(), start, horizon)
-    behind = _shifted(bars["symbol"].to_numpy(), start, -horizon)
-    good = np.isfinite(found["return_60"].to_numpy()) & np.isfinite(found["volatility"].to_numpy())
-    good &= (ahead >= 0) & (behind >= 0)
+    bar_us, bars = step_us(bars), histories(bars)
+    found = features(bars, calendar)[list(NAMES)].to_numpy()
+    return {horizon: _samples(bars, found, horizon, calendar, bar_us) for horizon in horizons}
+
+
+def _samples(bars: pd.DataFrame, found: Array, horizon: int, calendar: str, bar_us: int) -> Samples:
+    key, start, close = bars["symbol"].to_numpy(), start_us(bars), bars["close"].to_numpy()
+    ahead, behind = _shifted(key, start, horizon), _shifted(key, start, -horizon)
+    good = ready(found) & (ahead >= 0) & (behind >= 0)
     if bar_us < DAY_US:
         session = session_ids(start, calendar)
         good &= session == session[ahead]
     rows = np.flatnonzero(good)
-    rows = rows[np.lexsort((bars["symbol"].to_numpy()[rows].astype(str), start[rows]))]
+    rows = rows[np.lexsort((key[rows].astype(str), start[rows]))]
     return Samples(
         horizon=horizon,
-        key=bars["symbol"].to_numpy()[rows],
+        key=key[rows],
         start_us=start[rows],
         known_us=start[rows] + bar_us,
         outcome_us=start[ahead[rows]] + bar_us,
-        features=found[list(NAMES)].to_numpy()[rows],
+        features=found[rows],
         close=close[rows],
-        volatility=np.exp(found["volatility"].to_numpy()[rows]),
+        volatility=volatility(found[rows]),
         target=np.log(close[ahead[rows]] / close[rows]),
         before=np.log(close[rows] / close[behind[rows]]),
     )
@@ -179,11 +188,3 @@ def _shifted(key: NDArray[np.object_], start: Ints, by: int) -> Ints:
     source, other = (earlier, later) if by > 0 else (later, earlier)
     found[source[same]] = other[same]
     return found
-
-
-def every_horizon(
-    bars: pd.DataFrame, calendar: str = ALWAYS_OPEN, horizons: Sequence[int] = HORIZONS
-) -> dict[int, Samples]:
-    """The samples of each horizon."""
-    bar_us = step_us(bars)
-    return {horizon: samples(bars, horizon, calendar, bar_us) for horizon in horizons}

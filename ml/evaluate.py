@@ -1,16 +1,17 @@
 """The whole walk-forward: train, calibrate, test block by block, and say what the model is worth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 
 from core.errors import InputError
+from core.indicators.batch import start_us
 from core.sessions import ALWAYS_OPEN
 from ml.baselines import BASELINES, Guess
-from ml.dataset import HORIZONS, Samples, keys_of, samples, step_us
-from ml.features import FEATURES, start_us
+from ml.dataset import HORIZONS, Samples, every_horizon, keys_of, step_us
+from ml.features import FEATURES
 from ml.folds import Fold, walk_forward
 from ml.leakage import looking_ahead
 from ml.model import train
@@ -32,20 +33,27 @@ def evaluate(
 
     Raises InputError when there are too few bars, or when a feature looks ahead.
     """
+    return judge(bars, every_horizon(bars, calendar, horizons), folds, threads, progress)
+
+
+def judge(
+    bars: pd.DataFrame,
+    found: Mapping[int, Samples],
+    folds: int = FOLDS,
+    threads: int = 1,
+    progress: Progress = lambda _: None,
+) -> dict[str, Any]:
+    """The same of samples that were made of these bars."""
     ahead = looking_ahead(bars)
     if ahead:
         raise InputError(f"features look ahead, no score would mean anything: {', '.join(sorted(ahead))}")
-    bar_us = step_us(bars)
-    report: dict[str, Any] = {
-        "data": describe(bars, bar_us),
+    return {
+        "data": describe(bars, step_us(bars)),
         "method": METHOD,
         "features": {feature.name: feature.means for feature in FEATURES},
         "looking_ahead": ahead,
-        "horizons": {},
+        "horizons": {str(horizon): _horizon(each, folds, threads, progress) for horizon, each in found.items()},
     }
-    for horizon in horizons:
-        report["horizons"][str(horizon)] = _horizon(samples(bars, horizon, calendar, bar_us), folds, threads, progress)
-    return report
 
 
 METHOD = (

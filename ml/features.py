@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from core.indicators import Bars, compute, parse_all
 from core.indicators.base import Array
+from core.indicators.batch import start_us
 from core.intervals import DAY_US
 from core.sessions import ALWAYS_OPEN
 
@@ -101,6 +102,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("day_cos", "time of the UTC day, as a cosine", _turn(np.cos, DAY_US)),
 )  # fmt: skip
 NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
+RETURN, VOLATILITY = NAMES.index("return_60"), NAMES.index("volatility")
 
 
 def formulas(bars: Bars, values: Values, start_us: Ints) -> dict[str, Array]:
@@ -121,10 +123,11 @@ def features(bars: pd.DataFrame, calendar: str = ALWAYS_OPEN) -> pd.DataFrame:
     return pd.DataFrame(found, index=bars.index)
 
 
-def start_us(bars: pd.DataFrame) -> Ints:
-    """The starts of bars in epoch microseconds."""
-    start = bars["start"]
-    if pd.api.types.is_integer_dtype(start.dtype):
-        return np.asarray(start.to_numpy(np.int64))
-    naive = start.dt.tz_convert("UTC").dt.tz_localize(None) if start.dt.tz is not None else start
-    return np.asarray(naive.to_numpy("datetime64[us]").astype(np.int64))
+def ready(found: Array) -> NDArray[np.bool_]:
+    """Which rows of features (rows, len(NAMES)) a model may be asked about: those with history enough."""
+    return np.asarray(np.isfinite(found[:, RETURN]) & np.isfinite(found[:, VOLATILITY]))
+
+
+def volatility(found: Array) -> Array:
+    """The standard deviation of a bar's log return that was known with each row."""
+    return np.asarray(np.exp(found[:, VOLATILITY]))

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 
 from core.indicators.base import Array
+from core.indicators.batch import start_us
 from core.sessions import ALWAYS_OPEN
 from ml.dataset import histories
-from ml.features import NAMES, features, start_us
+from ml.features import NAMES, features, ready, volatility
 from ml.shelf import Bundle
-
-RETURN, VOLATILITY = NAMES.index("return_60"), NAMES.index("volatility")
 
 
 def predictions(bundle: Bundle, bars: pd.DataFrame, calendar: str = ALWAYS_OPEN) -> list[dict[str, Any]]:
@@ -28,10 +27,10 @@ def rows(bundle: Bundle, symbols: Any, start: Any, found: Array) -> Iterator[dic
 
     Where a horizon did not beat its baselines the row says so (`abstains`), and keeps its numbers for the scorecard.
     """
-    usable = np.flatnonzero(np.isfinite(found[:, RETURN]) & np.isfinite(found[:, VOLATILITY]))
-    volatility = np.exp(found[usable, VOLATILITY])
+    usable = np.flatnonzero(ready(found))
+    spread = volatility(found[usable])
     for horizon, model in bundle.models.items():
-        guess = model.predict(found[usable], volatility)
+        guess = model.predict(found[usable], spread)
         trusted = {kind: bundle.trusted(horizon, kind) for kind in ("return", "rise")}
         for place, row in enumerate(usable):
             yield {
@@ -40,7 +39,7 @@ def rows(bundle: Bundle, symbols: Any, start: Any, found: Array) -> Iterator[dic
                 "horizon": horizon,
                 "expected_return": float(guess.value[place]),
                 "rise_probability": float(guess.rise[place]),
-                "volatility": float(volatility[place] * np.sqrt(horizon)),
+                "volatility": float(spread[place] * np.sqrt(horizon)),
                 "abstains": [kind for kind, held in trusted.items() if not held],
                 "model": bundle.version,
             }

@@ -29,7 +29,6 @@ class ClosedBar(msgspec.Struct, frozen=True):
     symbol: str
     interval: str
     start: int
-    end: int
     rev: int
     volume: str
     notional: str

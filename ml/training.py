@@ -1,6 +1,6 @@
 """Train a challenger, judge it, hold it against the champion, and put it on the shelf."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,9 +10,9 @@ import pandas as pd  # type: ignore[import-untyped]
 from core.clock import Clock
 from core.errors import InputError
 from core.sessions import ALWAYS_OPEN
-from ml.dataset import HORIZONS, Samples, every_horizon
+from ml.dataset import Samples
 from ml.drift import reference
-from ml.evaluate import FOLDS, Progress, evaluate
+from ml.evaluate import FOLDS, Progress, judge
 from ml.features import NAMES, Ints
 from ml.folds import halves, until
 from ml.model import PARAMETERS, Model, train
@@ -35,21 +35,21 @@ class Duel:
 
 def train_challenger(
     bars: pd.DataFrame,
+    samples: Mapping[int, Samples],
     interval: str,
     clock: Clock,
     calendar: str = ALWAYS_OPEN,
-    horizons: Sequence[int] = HORIZONS,
     folds: int = FOLDS,
     threads: int = 1,
     progress: Progress = lambda _: None,
 ) -> Bundle:
-    """A new version, trained on all bars, with the report of its walk-forward on its card.
+    """A new version, trained on all samples of these bars, with the report of its walk-forward on its card.
 
     Raises InputError for too few bars.
     """
-    report = evaluate(bars, calendar, horizons, folds, threads, progress)
+    report = judge(bars, samples, folds, threads, progress)
     models, cards = {}, {}
-    for horizon, found in every_horizon(bars, calendar, horizons).items():
+    for horizon, found in samples.items():
         progress(f"horizon {horizon}: the model that is kept, of all {len(found):,} samples")
         models[horizon] = _fit(found, np.arange(len(found)), threads)
         cards[str(horizon)] = {
@@ -73,18 +73,16 @@ def train_challenger(
     return Bundle(_version(made_us), models, card)
 
 
-def hold_against(
-    shelf: Shelf, bars: pd.DataFrame, calendar: str = ALWAYS_OPEN, horizons: Sequence[int] = HORIZONS, threads: int = 1
-) -> Duel:
-    """The recipe of the challenger, trained without the newest bars, against the champion on these.
+def hold_against(shelf: Shelf, samples: Mapping[int, Samples], threads: int = 1) -> Duel:
+    """The recipe of the challenger, trained without the newest samples, against the champion on these.
 
     The champion may have seen some of them; that is to its favour, never to the challenger's.
     """
     champion, why = _champion(shelf)
-    if champion is not None and set(champion.models) != set(horizons):
+    if champion is not None and set(champion.models) != set(samples):
         champion, why = None, "the champion has other horizons"
     losses: dict[str, list[float]] = {"challenger": [], "champion": []}
-    for found in every_horizon(bars, calendar, horizons).values():
+    for found in samples.values():
         past, newest = _held_out(found)
         test = found.at(newest)
         losses["challenger"].append(_loss(_fit(found, past, threads), test))

@@ -28,7 +28,7 @@ def compute(bars: pd.DataFrame, specs: str | Sequence[str | Indicator], calendar
     """
     indicators = _parsed(specs)
     _check_columns(bars)
-    start = _microseconds(bars["start"])
+    start = start_us(bars)
     values = _fields(bars, session_ids(start, calendar))
     found = {name: np.full(len(bars), np.nan) for indicator in indicators for name in columns_of(indicator)}
     for rows in _blocks(_keys(bars), start):
@@ -51,8 +51,9 @@ def _check_columns(bars: pd.DataFrame) -> None:
         raise InputError(f"the bars lack {', '.join(missing)}")
 
 
-def _microseconds(start: pd.Series) -> Ints:
-    """Epoch microseconds of a column of instants."""
+def start_us(bars: pd.DataFrame) -> Ints:
+    """The starts of bars in epoch microseconds. Raises InputError for what is no instant."""
+    start = bars["start"]
     if start.isna().any():
         raise InputError("the bars have rows without a start")
     if pd.api.types.is_datetime64_any_dtype(start.dtype):

@@ -23,6 +23,7 @@ from conf.settings import Settings
 from conf.topics import BARS
 from core.clock import ManualClock
 from core.records import Bar
+from ml.dataset import every_horizon
 from ml.latest import predictions
 from ml.server import Server, Training
 from ml.shelf import Bundle, Shelf
@@ -38,7 +39,9 @@ AMOUNTS = ("open", "high", "low", "close", "volume", "notional")
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return train_challenger(walk(1200, 5, -0.5), "1m", ManualClock(BEGIN_US), horizons=(1, 5), folds=2)
+    bars = walk(1200, 5, -0.5)
+    samples = every_horizon(bars, horizons=(1, 5))
+    return train_challenger(bars, samples, "1m", ManualClock(BEGIN_US), folds=2)
 
 
 @pytest.fixture

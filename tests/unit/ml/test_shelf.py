@@ -8,7 +8,7 @@ import pytest
 
 from core.clock import ManualClock
 from ml.__main__ import main
-from ml.dataset import samples
+from ml.dataset import every_horizon, samples
 from ml.drift import reference, stability
 from ml.features import NAMES
 from ml.latest import predictions
@@ -20,7 +20,8 @@ HORIZONS = (1, 5)
 
 
 def challenger(bars_seed: int = 5, echo: float = -0.5, now_us: int = BEGIN_US) -> Bundle:
-    return train_challenger(walk(1500, bars_seed, echo), "1m", ManualClock(now_us), horizons=HORIZONS, folds=2)
+    bars = walk(1500, bars_seed, echo)
+    return train_challenger(bars, every_horizon(bars, horizons=HORIZONS), "1m", ManualClock(now_us), folds=2)
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +87,12 @@ def test_version_is_never_overwritten(shelf: Shelf, bundle: Bundle) -> None:
 
 def test_champion_falls_to_the_better_one_only_and_comes_back(tmp_path: Path, bundle: Bundle) -> None:
     shelf, bars = Shelf(tmp_path, "1m"), walk(1500, 5, -0.5)
-    first = hold_against(shelf, bars, horizons=HORIZONS)
+    first = hold_against(shelf, every_horizon(bars, horizons=HORIZONS))
     shelve(shelf, bundle, first)
     assert first.champion is None and shelf.champion() == bundle.version
     # On bars that echo the other way the champion is worse than knowing nothing.
     turned = walk(1500, 6, 0.5)
-    duel = hold_against(shelf, turned, horizons=HORIZONS)
+    duel = hold_against(shelf, every_horizon(turned, horizons=HORIZONS))
     assert duel.champion is not None and duel.won and duel.challenger < duel.champion - 0.05
     other = challenger(6, 0.5, BEGIN_US + 1_000_000)
     shelve(shelf, other, duel)
