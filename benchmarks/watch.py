@@ -16,11 +16,10 @@ from urllib.parse import urlparse
 
 import msgspec
 import numpy as np
-from confluent_kafka import Consumer, TopicPartition
 
 from conf.settings import Settings, load_settings
 from conf.topics import BARS_LIVE
-from producers.topics import partition_count
+from stores.kafka import follower, take
 
 READY = "watching"
 
@@ -57,26 +56,12 @@ class Notes:
 def watch_kafka(settings: Settings, notes: Notes, stopping: threading.Event) -> None:
     """Rows of `bars.live` that come from now on."""
     topic = settings.topic(BARS_LIVE)
-    consumer = Consumer(
-        {
-            "bootstrap.servers": settings.kafka_bootstrap,
-            "group.id": "benchmarks-watch",
-            "enable.auto.commit": False,
-            "check.crcs": False,
-            "fetch.wait.max.ms": 100,
-        }
+    consumer = follower(
+        settings.kafka_bootstrap, topic, "benchmarks-watch", 30, check_crcs=False, fetch_wait_max_ms=100
     )
-    places = [TopicPartition(topic, n) for n in range(partition_count(settings.kafka_bootstrap, topic))]
-    for place in places:
-        place.offset = consumer.get_watermark_offsets(place, timeout=30)[1]
-    consumer.assign(places)
     print(READY, flush=True)
     while not stopping.is_set():
-        first = consumer.poll(0.1)
-        if first is None:
-            continue
-        # consume() waits out its whole timeout for a full batch, so it may only take what is there.
-        messages = [first, *consumer.consume(1000, 0)]
+        messages = take(consumer, 0.1, 1000)
         now_us = time.time_ns() // 1000
         for message in messages:
             symbol, _, interval = (message.key() or b"").rpartition(b"|")

@@ -7,9 +7,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Collection, Iterable
-from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -18,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from conf.addresses import is_loopback
 from conf.settings import Settings
 from core.errors import ConfigError
 
@@ -35,23 +34,6 @@ def check_settings(settings: Settings) -> None:
             f"the dashboard is to listen on {settings.dashboard_host}, which others can reach: "
             "set TICKSTREAM_DASHBOARD_PASSWORD, or leave out the host"
         )
-
-
-@lru_cache(maxsize=256)
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address is this machine, reached from itself.
-
-    >>> is_loopback("localhost"), is_loopback("[::1]"), is_loopback("127.0.0.1"), is_loopback("10.0.0.1")
-    (True, True, True, False)
-    """
-    name = host.strip("[]").rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 class Password:
@@ -112,9 +94,7 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> PlainTextResponse | None:
         if self._password:
             if not self._password.known(headers):
-                return _no(
-                    401, "a password is needed", {"www-authenticate": 'Basic realm="tickstream", charset="UTF-8"'}
-                )
+                return _no(401, "a password is needed", {"www-authenticate": REALM})
         elif (reason := _stranger(scope, headers)) is not None:
             return _no(403, reason)
         if (scope["type"] == "websocket" or scope["method"] not in SAFE) and not _same_origin(scope, headers):

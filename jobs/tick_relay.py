@@ -16,19 +16,21 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import redis
 import structlog
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Message
 
 from conf.settings import Settings, load_settings
 from conf.topics import TICKS
 from core.errors import InvalidTick, StoreUnavailable, TickstreamError
 from core.records import Tick
 from core.validate import check
-from producers.topics import ensure_topics, partition_count
+from producers.topics import ensure_topics
+from stores.kafka import follower, take
 from stores.redis import TIMEOUT_SECONDS, translated
 from stores.redis_seq import Sequences
 from stores.retry import pause_before, retrying
 
 LOOK_SECONDS = 1.0
+PATIENCE_SECONDS = 60.0
 BATCH_TICKS = 2_000
 CHANNEL = "tick:"
 _tick = msgspec.json.Decoder(Tick)
@@ -75,12 +77,18 @@ class TickRelay:
 
     def _follow(self) -> None:
         """Read from the end for as long as anybody listens."""
-        consumer = self._at_end()
+        consumer = follower(
+            self._settings.kafka_bootstrap,
+            self._topic,
+            f"{self._topic}.tick-relay",
+            PATIENCE_SECONDS,
+            fetch_wait_max_ms=100,
+            check_crcs=False,
+        )
         self.reading = True
         try:
             while self.wanted and not self._stopping.is_set():
-                messages = _poll(consumer)
-                self._publish(messages)
+                self._publish(take(consumer, 0.2, BATCH_TICKS))
                 self._look()
         finally:
             self.reading = False
@@ -136,41 +144,6 @@ class TickRelay:
         self.wanted = frozenset()
         self._sequences.forget()
         self._stopping.wait(pause_before(0, error.retry_after))
-
-    def _at_end(self) -> Consumer:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self._settings.kafka_bootstrap,
-                "group.id": f"{self._topic}.tick-relay",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "latest",
-                "fetch.wait.max.ms": 100,
-                "check.crcs": False,
-                "log_level": 0,
-            }
-        )
-        retrying("kafka", lambda: _seek_end(consumer, self._settings, self._topic), 60.0)
-        return consumer
-
-
-def _seek_end(consumer: Consumer, settings: Settings, topic: str) -> None:
-    """Stand behind the last record of each partition, whatever a later question finds there."""
-    try:
-        places = [TopicPartition(topic, n) for n in range(partition_count(settings.kafka_bootstrap, topic))]
-        for place in places:
-            place.offset = consumer.get_watermark_offsets(place, timeout=10)[1]
-        consumer.assign(places)
-    except KafkaException as error:
-        raise StoreUnavailable("kafka", error.args[0].str(), retry_after=0.2) from error
-
-
-def _poll(consumer: Consumer) -> list[Message]:
-    """Whatever is there, as soon as anything is."""
-    first = consumer.poll(0.2)
-    if first is None:
-        return []
-    found = [first, *consumer.consume(BATCH_TICKS, 0)]
-    return [message for message in found if message.error() is None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

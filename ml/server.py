@@ -14,15 +14,15 @@ from typing import TypeVar
 
 import msgspec
 import structlog
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer
 
 from conf.settings import Settings
 from conf.topics import BARS, PREDICTIONS
 from core.clock import Clock, SystemClock
-from core.errors import StoreUnavailable
 from core.intervals import SECOND_US
 from ml.serving import WARM_UP_BARS, Answer, ClosedBar, Predictor
 from ml.shelf import Bundle, Shelf
+from stores.kafka import follower, take
 from stores.predictions import PredictionStore
 from stores.redis_predictions import PredictionBoard
 from stores.retry import retrying
@@ -65,7 +65,14 @@ class Server:
 
     def run(self) -> None:
         """Until `stop`. A store or broker that is down is waited for."""
-        consumer = self._at_end()
+        topic = self._settings.topic(BARS)
+        consumer = follower(
+            self._settings.kafka_bootstrap,
+            topic,
+            f"{topic}.predictor",
+            self._settings.store_retry_seconds,
+            fetch_wait_max_ms=50,
+        )
         try:
             for name in self._predictors:
                 self._warm_up(name, None)
@@ -115,20 +122,6 @@ class Server:
                 _log.info("champion", interval=name, version=predictor.bundle.version)
             self._trainings[name].look(predictor.bundle)
 
-    def _at_end(self) -> Consumer:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self._settings.kafka_bootstrap,
-                "group.id": f"{self._settings.topic(BARS)}.predictor",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "latest",
-                "fetch.wait.max.ms": 50,
-                "log_level": 0,
-            }
-        )
-        self._patiently("kafka", lambda: _seek_end(consumer, self._settings.topic(BARS)))
-        return consumer
-
 
 class Training:
     """Trains in a process of its own that stands back, once the champion is older than the settings allow."""
@@ -177,30 +170,9 @@ def _stand_back() -> None:
     os.nice(TRAINING_NICE)
 
 
-def _seek_end(consumer: Consumer, topic: str) -> None:
-    """Stand behind the last record of each partition. Raises StoreUnavailable where there is no such topic yet."""
-    try:
-        known = consumer.list_topics(topic, timeout=10).topics[topic]
-        if known.error is not None:
-            raise StoreUnavailable("kafka", f"topic {topic}: {known.error.str()}", retry_after=1.0)
-        places = [TopicPartition(topic, number) for number in known.partitions]
-        for place in places:
-            place.offset = consumer.get_watermark_offsets(place, timeout=10)[1]
-        consumer.assign(places)
-    except KafkaException as error:
-        raise StoreUnavailable("kafka", error.args[0].str(), retry_after=0.5) from error
-
-
 def _closed(consumer: Consumer) -> list[ClosedBar]:
     """Whatever came, as soon as anything is there; what is no bar is told in the log and passed over."""
-    first = consumer.poll(0.5)
-    if first is None:
-        return []
-    found: list[ClosedBar] = []
-    for message in (first, *consumer.consume(BATCH_BARS, 0)):
-        if message.error() is None:
-            found += _decoded(message)
-    return found
+    return [bar for message in take(consumer, 0.5, BATCH_BARS) for bar in _decoded(message)]
 
 
 def _decoded(message: Message) -> list[ClosedBar]:

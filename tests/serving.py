@@ -1,9 +1,10 @@
-"""The API on a real uvicorn in a thread, on a free port, with a client for it."""
+"""Servers on a real uvicorn in a thread, on a free port of loopback; the API among them, with a client for it."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 import uvicorn
@@ -19,17 +20,27 @@ STOP_SECONDS = 20.0
 @contextmanager
 def serving(settings: Settings, clock: Clock | None = None) -> Iterator[httpx.Client]:
     """A client of an API that runs as long as the block does."""
-    config = uvicorn.Config(create_app(settings, clock), host="127.0.0.1", port=0, log_level="warning", lifespan="on")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, name="api", daemon=True)
+    server = uvicorn.Server(loopback(create_app(settings, clock)))
+    with in_thread(server) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        yield client
+
+
+def loopback(app: Any, **more: Any) -> uvicorn.Config:
+    """How a test runs an application."""
+    return uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on", **more)
+
+
+@contextmanager
+def in_thread(server: uvicorn.Server) -> Iterator[int]:
+    """The port of a server that runs as long as the block does."""
+    thread = threading.Thread(target=server.run, name="server", daemon=True)
     thread.start()
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{_port(server, thread)}", timeout=30) as client:
-            yield client
+        yield _port(server, thread)
     finally:
         server.should_exit = True
         thread.join(STOP_SECONDS)
-        assert not thread.is_alive(), "the API did not shut down"
+        assert not thread.is_alive(), "the server did not stop"
 
 
 def _port(server: uvicorn.Server, thread: threading.Thread) -> int:
@@ -38,4 +49,4 @@ def _port(server: uvicorn.Server, thread: threading.Thread) -> int:
         if server.started:
             return int(server.servers[0].sockets[0].getsockname()[1])
         time.sleep(0.01)
-    raise AssertionError("the API did not start")
+    raise AssertionError("the server did not start")

@@ -5,7 +5,6 @@
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from api.app import create_app
 from api.ws.protocol import SocketProtocol
 from conf.settings import Settings
+from tests.serving import in_thread, loopback
 
 ASYNCAPI = Path(__file__).parents[1] / "docs" / "asyncapi.yaml"
 WAIT_SECONDS = 15.0
@@ -175,29 +175,14 @@ class SocketClient:
 @contextlib.contextmanager
 def socket_server(settings: Settings, *, raw: bool = True) -> Iterator[str]:
     """`ws://…` of an API in a thread of this process; `raw` as `python -m api` runs it, else through ASGI's `send`."""
-    config = uvicorn.Config(
+    config = loopback(
         create_app(settings),
-        host="127.0.0.1",
-        port=0,
-        log_level="warning",
-        lifespan="on",
         ws=SocketProtocol if raw else "websockets-sansio",
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=10,
     )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, name="sockets", daemon=True)
-    thread.start()
-    try:
-        deadline = time.monotonic() + 20
-        while not server.started:
-            assert time.monotonic() < deadline and thread.is_alive(), "the API did not start"
-            time.sleep(0.01)
-        yield f"ws://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/ws"
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive(), "the API did not stop"
+    with in_thread(uvicorn.Server(config)) as port:
+        yield f"ws://127.0.0.1:{port}/ws"
 
 
 def run(work: Awaitable[Any]) -> Any:

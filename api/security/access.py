@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Problem, unavailable
-from api.security.address import client_address, cors_origins, is_loopback, trusted_proxies
+from api.security.address import client_address, cors_origins, trusted_proxies
 from api.security.envelope import REQUEST_ID
 from api.security.gate import Gate
 from api.security.guard import check_open, proxied
@@ -30,6 +30,7 @@ from api.security.principal import (
 )
 from api.security.redact import redacted
 from api.security.tokens import Tokens
+from conf.addresses import is_loopback
 from conf.settings import Settings
 from core.errors import Retryable, StoreUnavailable, TickstreamError
 from stores.access import AccessStore

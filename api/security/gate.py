@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from api.security.address import is_loopback
+from conf.addresses import is_loopback
 from conf.settings import Settings
 from core.errors import ConfigError, StoreUnavailable
 

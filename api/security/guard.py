@@ -8,9 +8,10 @@ from collections.abc import Collection
 
 from starlette.types import Scope
 
-from api.security.address import host_of, is_elsewhere, is_loopback
+from api.security.address import host_of, is_elsewhere
 from api.security.policy import SAFE
 from api.security.principal import Forbidden
+from conf.addresses import is_loopback
 
 _PROXY_HEADERS = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 

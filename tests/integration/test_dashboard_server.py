@@ -31,6 +31,7 @@ from tests.api_process import add_key, api_process
 from tests.batches import make_bars
 from tests.dashboard_process import DashboardProcess, dashboard_process
 from tests.databases import fresh_database
+from tests.serving import in_thread
 from tests.ws_bars import at, final, forming
 from tests.ws_client import Message, SocketClient, run
 
@@ -146,19 +147,8 @@ def running(market: Market, running_log: Path) -> Iterator[DashboardProcess]:
 def dashboard(market: Market, **changes: Any) -> Iterator[str]:
     """The URL of a dashboard in a thread, with settings of its own."""
     settings = market.settings.model_copy(update={"dashboard_port": 0, **changes})
-    server = Server(config(create_app(settings), settings, log_level="warning"))
-    thread = threading.Thread(target=server.run, name="dashboard", daemon=True)
-    thread.start()
-    try:
-        deadline = time.monotonic() + 20
-        while not server.started:
-            assert time.monotonic() < deadline and thread.is_alive(), "the dashboard did not start"
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive(), "the dashboard did not stop"
+    with in_thread(Server(config(create_app(settings), settings, log_level="warning"))) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")

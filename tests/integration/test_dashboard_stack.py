@@ -1,7 +1,6 @@
 """The dashboard in a browser on the whole running stack, as `make up` starts it, Spark included."""
 
 import json
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -11,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from playwright.sync_api import Browser
 
 from benchmarks.views import CONTENT
 from conf.settings import Settings
 from core.records import Tick
-from local.server import free_port, has_ended
+from local.server import free_port
 from producers.publish import Publisher
 from tests import charts
 from tests.browser import chromium, needs_browser, screen, until
-from tests.integration.test_local_up import Up, up
+from tests.integration.test_local_up import Up, left_in, up
 
 pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -113,7 +111,7 @@ def test_interrupt_ends_the_stack_and_leaves_no_process(stack: Stack) -> None:
     assert len(sessions) >= 5
     assert stack.running.end(signal.SIGINT) == 0
     assert stack.running.survivors() == []
-    assert not [process.pid for process in psutil.process_iter() if session_of(process) in sessions]
+    assert left_in(sessions) == []
 
 
 def late_trade(symbol: str, start: int, price: Decimal) -> Tick:
@@ -132,10 +130,3 @@ def late_trade(symbol: str, start: int, price: Decimal) -> Tick:
 
 def high_of(candle: charts.Candle | None) -> float | None:
     return None if candle is None else candle["high"]
-
-
-def session_of(process: psutil.Process) -> int | None:
-    try:
-        return None if has_ended(process) else os.getsid(process.pid)
-    except OSError:
-        return None

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -188,7 +188,12 @@ def test_whole_stack_moves_bars_and_ends_on_interrupt_with_no_process_left(folde
         assert len(sessions) >= 4
         assert stack.end(signal.SIGINT) == 0
         assert stack.survivors() == []
-        assert not [process.pid for process in psutil.process_iter() if _session(process) in sessions]
+        assert left_in(sessions) == []
+
+
+def left_in(sessions: Collection[int]) -> list[int]:
+    """The ids of processes that still live in sessions of a stack."""
+    return [process.pid for process in psutil.process_iter() if _session(process) in sessions]
 
 
 def _session(process: psutil.Process) -> int | None:

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from api.security import gate as gates
-from api.security.address import client_address, cors_origins, host_of, is_loopback, trusted_proxies
+from api.security.address import client_address, cors_origins, host_of, trusted_proxies
 from api.security.gate import Gate, always_closed, refuse_without_keys
 from api.security.guard import check_open
 from api.security.policy import rule_of, scope_of
 from api.security.principal import Forbidden, Principal
 from api.security.redact import redacted, secret_parameter
+from conf.addresses import is_loopback
 from conf.settings import Settings
 from core.errors import ConfigError, StoreUnavailable
 
