@@ -15,6 +15,8 @@ from typing import IO
 
 # They start a system of their own, for minutes.
 SYSTEMS = [f"tests/integration/test_{name}.py" for name in ("cluster", "dashboard_stack", "local_up", "local_servers")]
+# They compute on Spark for as long as all of its other tests together.
+BATCH = [f"tests/integration/test_{name}.py" for name in ("backfill_parity", "corrections_batch")]
 SERVING = [
     *("tests/integration/test_api_*", "tests/integration/test_socket_*", "tests/unit"),
     *("tests/integration/test_dashboard_browser.py", "tests/integration/test_dashboard_server.py"),
@@ -25,12 +27,13 @@ NICE = 5
 def parts() -> dict[str, tuple[list[str], int]]:
     """The arguments of pytest and the niceness of each process; the first one's output is shown as it comes."""
     spark = [path for path in sorted(glob("tests/**/test_*.py", recursive=True)) if "mark.spark" in _text(path)]
+    streams = [path for path in spark if path not in BATCH]
     others = [f"--ignore-glob={path}" for path in (*SERVING, *SYSTEMS)]
     return {
         "of feeds and stores": (["-m", "not spark", *others], 0),  # and of whatever is named nowhere here
         "of the API, and units": (["-m", "not spark", *_found(SERVING)], 0),
-        "on Spark": (["-m", "spark", *spark], NICE),
-        "of whole systems": (["-m", "not spark and not alone", *_found(SYSTEMS)], NICE),
+        "of streams": (["-m", "spark and not alone", *streams], NICE),
+        "of whole systems, and of batches": (["-m", "not alone", *_found(SYSTEMS), *BATCH], NICE),
     }
 
 
