@@ -31,3 +31,11 @@ def test_nul_becomes_the_replacement_character() -> None:
 def test_bytes_are_hex_of_a_bytea() -> None:
     batch = pa.table({"state": pa.array([b"\x00\xff,", None, b""], pa.binary()), "n": [1, 2, 3]})
     assert csv_bytes(batch).decode().replace('"', "") == "\\x00ff2c,1\n,2\n\\x,3\n"
+
+
+def test_empty_chunks_are_nothing() -> None:
+    schema = pa.schema([("symbol", pa.string()), ("count", pa.int64())])
+    rows = pa.table({"symbol": ["AAPL"], "count": [1]}, schema=schema)
+    empty = schema.empty_table()
+    assert csv_bytes(pa.concat_tables([empty, rows, empty, rows])) == b'"AAPL",1\n"AAPL",1\n'
+    assert csv_bytes(empty) == b""
