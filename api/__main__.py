@@ -8,10 +8,12 @@ import os
 import sys
 from collections.abc import Sequence
 
+from api import metering
 from api.app import create_app
 from api.security import commands
 from api.security.gate import always_closed, refuse_without_keys
 from api.workers import serve
+from conf.logs import configure_logs
 from conf.settings import Settings, load_settings, variable
 from core.errors import ConfigError, StoreUnavailable, TickstreamError
 from stores.access import KeyTable
@@ -40,11 +42,15 @@ def _serve(arguments: Sequence[str]) -> None:
         app = create_app(settings)
     except TickstreamError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
+    configure_logs(settings.log_format)
+    if options.workers == 1:  # else each worker shows its own
+        metering.show(app, settings)
     serve(
         app,
         options.workers,
         host=settings.api_host,
         port=settings.api_port,
+        log_form=settings.log_format,
         log_level=options.log_level,
         access_log=options.access_log,
     )

@@ -9,10 +9,12 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from api import metering
 from api.app import create_app
 from api.security.protocol import GuardedProtocol
 from api.security.redact import log_config
 from api.ws.protocol import SocketProtocol
+from conf import logs
 from conf.settings import load_settings
 
 SHUTDOWN_SECONDS = 10  # what running requests get after the first Ctrl-C or SIGTERM
@@ -20,7 +22,7 @@ PARENT = "_TICKSTREAM_API_PARENT"
 PARENT_CHECK_SECONDS = 1.0
 
 
-def serve(app: FastAPI, workers: int, **options: Any) -> None:
+def serve(app: FastAPI, workers: int, log_form: logs.Format = "text", **options: Any) -> None:
     """Serve until SIGINT or SIGTERM. Workers build the application for themselves, from the environment."""
     target: Any = app
     if workers > 1:
@@ -34,7 +36,7 @@ def serve(app: FastAPI, workers: int, **options: Any) -> None:
         ws=SocketProtocol,
         ws_max_size=1 << 20,
         ws_per_message_deflate=False,  # a window for each client, and milliseconds
-        log_config=log_config(),
+        log_config=log_config(log_form),
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         proxy_headers=False,  # uvicorn believes X-Forwarded-For from loopback; ours believes whom settings name
         server_header=False,
@@ -44,7 +46,11 @@ def serve(app: FastAPI, workers: int, **options: Any) -> None:
 
 def worker_app() -> Any:
     """The application of one worker, which does not outlive its parent."""
-    return _Worker(create_app(load_settings()), int(os.environ[PARENT]))
+    settings = load_settings()
+    logs.configure_logs(settings.log_format)
+    app = create_app(settings)
+    metering.show(app, settings)
+    return _Worker(app, int(os.environ[PARENT]))
 
 
 class _Worker:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from conf.logs import configure_logs, server_logs
 from conf.settings import Settings, load_settings, variable
 from core.errors import TickstreamError
 from dashboard.app import create_app
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     try:
         settings = _settings(options)
+        configure_logs(settings.log_format)
         app = create_app(settings)
     except TickstreamError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
@@ -49,6 +51,7 @@ def config(app: object, settings: Settings, **more: object) -> uvicorn.Config:
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         proxy_headers=False,
         server_header=False,
+        log_config=server_logs(settings.log_format),
         **more,  # type: ignore[arg-type]
     )
 

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException
 from conf.settings import Settings
 from core.errors import TickstreamError
 from core.intervals import SECOND_US, Interval
+from metrics.queries import RESTED
 
 # Before a bar can close, a micro-batch ends so early that the one that closes the bar finds few ticks.
 SPARE_SECONDS = 1.0
@@ -60,6 +61,7 @@ class Pace:
             rested = time.monotonic() - began
             pause = pause_before((closes_us - reach_us) / SECOND_US, rested, took, self._longest)
             self._stopping.wait(pause)
+        RESTED.inc(time.monotonic() - began)
 
     def _looked(self) -> int | None:
         try:

@@ -151,6 +151,7 @@ class Pacemaker:
                 self._seq += 1
                 publisher.send_raw(tick.symbol.encode(), encode(tick), partition=number)
                 self._newest[number] = newest
+            publisher.heartbeats = publisher.accepted
 
     def _partitions(self) -> int:
         """How many partitions there are; asks the broker now and then."""

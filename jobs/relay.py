@@ -14,12 +14,20 @@ import msgspec
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from conf.logs import configure_logs
 from conf.settings import Settings, load_settings
 from conf.topics import BARS_LIVE
 from core.errors import InputError, StoreUnavailable, TickstreamError
 from jobs.indicator_topic import FinalStates
 from jobs.live_indicators import live_indicators
+from metrics import stages
+from metrics.kafka import Client
+from metrics.pulled import Row
+from metrics.relays import RELAY
+from metrics.serve import serve
+from metrics.stores import UNAVAILABLE
 from producers.topics import ensure_topics, partition_count
+from stores.influx_metrics import export_metrics
 from stores.redis import LiveRow, RedisStore, make_redis
 from stores.retry import pause_before, retrying
 
@@ -32,8 +40,11 @@ COORDINATOR_SECONDS = 60.0
 # A busy feed is taken in steps: each bar that a write carries costs Redis time, and a core has room for so many.
 BUSY_ROWS = 50
 STEP_SECONDS = 0.005
+# Enough of a step to tell its latencies by; all of them would cost a percent of a core.
+STAMPED_ROWS = 20
 _AFTER_KEY = b',"end":'
 _UNSTAMPED = b'"processed_us":null}'
+_statistics = Client("relay")
 _log = structlog.get_logger("jobs.relay")
 
 
@@ -45,19 +56,26 @@ class _Head(msgspec.Struct):
     start: int
     rev: int
     last_offset: int | None = None
+    received_us: int | None = None
 
 
 _head = msgspec.json.Decoder(_Head)
+Stamps = list[tuple[int, int]]
 
 
-def newest_rows(messages: Sequence[Message]) -> list[LiveRow]:
-    """The last row of each bar, in order of first arrival; what cannot be read is logged and passed over."""
+def newest_rows(messages: Sequence[Message], stamps: Stamps | None = None) -> list[LiveRow]:
+    """The last row of each bar, in order of first arrival; what cannot be read is logged and passed over.
+
+    To `stamps` is added, of forming bars, when the newest tick was received and when live sent the row, microseconds:
+    of all where they are few, else of about STAMPED_ROWS, evenly chosen.
+    """
     # What stands before "end" names the bar: under load, most rows are conflated away without being decoded.
     newest = {(message.value() or b"").partition(_AFTER_KEY)[0]: message for message in messages}
     rows: dict[tuple[str, str, int], LiveRow] = {}
-    for message in newest.values():
+    every = 1 + len(newest) // STAMPED_ROWS
+    for number, message in enumerate(newest.values()):
         try:
-            row = _row(message)
+            row = _row(message, None if number % every else stamps)
         except msgspec.DecodeError as error:
             _log.error("not a bar", partition=message.partition(), offset=message.offset(), error=str(error))
             continue
@@ -65,11 +83,14 @@ def newest_rows(messages: Sequence[Message]) -> list[LiveRow]:
     return list(rows.values())
 
 
-def _row(message: Message) -> LiveRow:
+def _row(message: Message, stamps: Stamps | None) -> LiveRow:
     payload = message.value() or b""
     head = _head.decode(payload)
+    sent_ms = message.timestamp()[1]
+    if stamps is not None and head.rev == 0 and head.received_us is not None:
+        stamps.append((head.received_us, sent_ms * 1000))
     offset = -1 if head.last_offset is None else head.last_offset
-    return LiveRow(head.symbol, head.interval, head.start, head.rev, offset, _stamped(payload, message.timestamp()[1]))
+    return LiveRow(head.symbol, head.interval, head.start, head.rev, offset, _stamped(payload, sent_ms))
 
 
 def _stamped(payload: bytes, sent_ms: int) -> bytes:
@@ -89,9 +110,12 @@ class Relay:
         self._stopping = threading.Event()
         self._indicators = live_indicators(settings)
         self._committed_at = time.monotonic()
+        self._fresh_since_us = 0
         self.read = 0
+        self.conflated = 0
         self.written = 0
         self.published = 0
+        self.lag = 0
 
     def stop(self) -> None:
         self._stopping.set()
@@ -107,8 +131,7 @@ class Relay:
                     self._indicators.take_final(memory)
                 if messages:
                     written_at = time.monotonic()
-                    self._write(consumer, self._indicators.with_values(newest_rows(messages)))
-                    self.read += len(messages)
+                    self._carry(consumer, messages)
                     if len(messages) >= BUSY_ROWS:
                         time.sleep(max(0.0, written_at + STEP_SECONDS - time.monotonic()))
                 self._commit(consumer)
@@ -116,6 +139,27 @@ class Relay:
             self._commit(consumer, now=True)
             consumer.close()
             states.close()
+
+    def _carry(self, consumer: Consumer, messages: Sequence[Message]) -> None:
+        stamps: Stamps = []
+        fresh_since_us = self._fresh_since_us
+        rows = newest_rows(messages, stamps)
+        self._write(consumer, self._indicators.with_values(rows))
+        self.read += len(messages)
+        self.conflated += len(messages) - len(rows)
+        # What is read again after an outage is not late: it was there before.
+        stages.to_redis([each for each in stamps if each[1] >= fresh_since_us], time.time_ns() // 1000)
+
+    def numbers(self) -> list[Row]:
+        """For the metrics."""
+        counts = {
+            "read_total": self.read,
+            "conflated_total": self.conflated,
+            "written_total": self.written,
+            "published_total": self.published,
+            "lag_records": self.lag,
+        }
+        return [((), counts)]
 
     def _recall(self, states: FinalStates) -> None:
         """The final states, and the bars since then that closed before this start, as Redis still has them."""
@@ -140,6 +184,7 @@ class Relay:
                 "fetch.wait.max.ms": 100,
                 "check.crcs": False,
                 "log_level": 0,
+                **_statistics.settings,
             }
         )
         count = partition_count(self._settings.kafka_bootstrap, self._topic)
@@ -166,6 +211,7 @@ class Relay:
                 self._write_rows(rows)
                 break
             except StoreUnavailable as error:
+                UNAVAILABLE.labels("redis").inc()
                 pause = pause_before(attempt, error.retry_after)
                 _log.warning("redis is down, waiting", error=str(error), retry_in=round(pause, 2))
                 attempt += 1
@@ -185,6 +231,7 @@ class Relay:
                 _log.error("not a bar", symbol=rows[0].symbol, start=rows[0].start, error=str(error))
 
     def _rewind(self, consumer: Consumer) -> None:
+        self._fresh_since_us = time.time_ns() // 1000
         since_ms = int((time.time() - REWIND_SECONDS) * 1000)
         asked = [TopicPartition(self._topic, each.partition, since_ms) for each in consumer.assignment()]
         for each in consumer.offsets_for_times(asked, timeout=30):
@@ -197,11 +244,21 @@ class Relay:
             return
         self._committed_at = time.monotonic()
         places = [place for place in consumer.position(consumer.assignment()) if place.offset >= 0]
+        self.lag = sum(_behind(consumer, place) for place in places)
         if places:
             try:
                 consumer.commit(offsets=places, asynchronous=not now)
             except KafkaException as error:
                 _log.warning("cannot commit, will read again", error=error.args[0].str())
+
+
+def _behind(consumer: Consumer, place: TopicPartition) -> int:
+    """Records of a partition that are not read yet, as far as the client knows without asking the broker."""
+    try:
+        _, end = consumer.get_watermark_offsets(place, cached=True)
+    except KafkaException:  # nothing has come of this partition yet
+        return 0
+    return max(0, end - place.offset)
 
 
 def _committed(consumer: Consumer, asked: list[TopicPartition]) -> list[TopicPartition]:
@@ -217,8 +274,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _parser().parse_args(arguments)
     try:
         settings = load_settings()
+        configure_logs(settings.log_format)
+        serve("relay", settings)
+        export_metrics("relay", settings)
         retrying("kafka", lambda: ensure_topics(settings.kafka_bootstrap, settings), settings.store_retry_seconds)
         relay = Relay(settings, make_redis(settings))
+        RELAY.watch(relay.numbers)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: relay.stop())
         _log.info("relay started", kafka=settings.kafka_bootstrap, topic=settings.topic(BARS_LIVE))

@@ -10,18 +10,22 @@ import structlog
 from pyspark.errors import StreamingQueryException
 from pyspark.sql.streaming.query import StreamingQuery
 
+from conf.logs import configure_logs
 from conf.settings import Settings, load_settings
 from core import rulesets
 from core.clock import SystemClock
 from core.errors import TickstreamError
 from jobs.pace import Pace
 from jobs.pacemaker import Pacemaker
-from jobs.progress import report
+from jobs.progress import Reports
 from jobs.queries import LIVE_TRIGGERS, QUERIES, RECONCILE, names, start
 from jobs.reconciler import Reconciler
 from jobs.session import session
 from jobs.sinks import Sinks
+from metrics.machine import watch_disk, watch_jvm
+from metrics.serve import serve
 from producers.topics import ensure_topics
+from stores.influx_metrics import export_metrics
 from stores.retry import retrying
 
 _log = structlog.get_logger("jobs.stream")
@@ -41,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = load_settings()
+        configure_logs(settings.log_format)
         rulesets.load(settings.ruleset)
         return run(settings, options.queries, options.available_now, options.live_trigger)
     except TickstreamError as error:
@@ -53,6 +58,7 @@ def run(settings: Settings, queries: Sequence[str], available_now: bool = False,
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
+    _show_metrics(settings, queries)
     retrying("kafka", lambda: ensure_topics(settings.kafka_bootstrap, settings), settings.store_retry_seconds)
     sinks = Sinks(settings)
     if set(queries) - {"live"}:
@@ -73,7 +79,7 @@ def run(settings: Settings, queries: Sequence[str], available_now: bool = False,
         reconciler = Reconciler(spark, settings, sinks, SystemClock(), final_here="final" in queries)
         if RECONCILE in queries and not available_now:
             reconciler.start()
-        failure = _watch(running, stopping, alone=not running and not available_now)
+        failure = _watch(running, stopping, Reports(settings.lateness_seconds), alone=not running and not available_now)
         pace.stop()
         reconciler.stop()
         if RECONCILE in queries and available_now and failure is None:
@@ -93,15 +99,22 @@ def run(settings: Settings, queries: Sequence[str], available_now: bool = False,
     return 0 if failure is None else 1
 
 
-def _watch(running: Sequence[StreamingQuery], stopping: threading.Event, alone: bool) -> str | None:
+def _show_metrics(settings: Settings, queries: Sequence[str]) -> None:
+    watch_disk("checkpoints", settings.checkpoint_path)
+    watch_disk("lake", settings.lake_path)
+    watch_jvm()
+    program = "live" if "live" in queries else "stores"
+    serve(program, settings)
+    export_metrics(program, settings)
+
+
+def _watch(running: Sequence[StreamingQuery], stopping: threading.Event, reports: Reports, alone: bool) -> str | None:
     """Wait for the end; the first failure in words, or None. One failed query stops all: a supervisor restarts us.
 
     `alone`: reconciling goes on without any query.
     """
-    reported: dict[str, int] = {}
     while not stopping.wait(0.5):
-        for query in running:
-            report(query, reported)
+        reports.look(running)
         failed = next((query for query in running if not query.isActive and query.exception() is not None), None)
         if failed is not None:
             return f"query {failed.name} failed: {_first_line(failed.exception())}"

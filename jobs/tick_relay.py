@@ -18,12 +18,18 @@ import redis
 import structlog
 from confluent_kafka import Message
 
+from conf.logs import configure_logs
 from conf.settings import Settings, load_settings
 from conf.topics import TICKS
 from core.errors import InvalidTick, StoreUnavailable, TickstreamError
 from core.records import Tick
 from core.validate import check
+from metrics.pulled import Row
+from metrics.relays import TICK_RELAY
+from metrics.serve import serve
+from metrics.stages import STAGES
 from producers.topics import ensure_topics
+from stores.influx_metrics import export_metrics
 from stores.kafka import follower, take
 from stores.redis import TIMEOUT_SECONDS, translated
 from stores.redis_seq import Sequences
@@ -61,6 +67,8 @@ class TickRelay:
         self.reading = False
         self.published = 0
         self.invalid = 0
+        self._received_us: list[int] = []
+        self._stage = STAGES.of("received_to_tick")
 
     def stop(self) -> None:
         self._stopping.set()
@@ -118,9 +126,12 @@ class TickRelay:
                 pipeline.publish(CHANNEL.encode() + key, text)
         if not len(pipeline):
             return
+        received_us, self._received_us = self._received_us, []
         try:
             with translated():
                 self.published += len(pipeline.execute())
+            now_us = time.time_ns() // 1000
+            self._stage.record_us([now_us - each for each in received_us])
         except StoreUnavailable as error:
             self._lost(error)
 
@@ -136,8 +147,14 @@ class TickRelay:
             return None
         if tick.kind == "heartbeat" or tick.symbol.encode() != message.key():
             return None
+        self._received_us.append(tick.received_us)
         seq = self._sequences.take((tick.symbol, ""), now_us)
         return b'{"stream_seq":%d,"relayed_us":%d,%b' % (seq, now_us, value.lstrip()[1:])
+
+    def numbers(self) -> list[Row]:
+        """For the metrics."""
+        counts = {"published_total": self.published, "invalid_total": self.invalid, "symbols": len(self.wanted)}
+        return [((), counts)]
 
     def _lost(self, error: StoreUnavailable) -> None:
         _log.warning("redis is down, waiting", error=str(error))
@@ -151,8 +168,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _parser().parse_args(arguments)
     try:
         settings = load_settings()
+        configure_logs(settings.log_format)
+        serve("ticks", settings)
+        export_metrics("ticks", settings)
         retrying("kafka", lambda: ensure_topics(settings.kafka_bootstrap, settings), settings.store_retry_seconds)
         relay = TickRelay(settings)
+        TICK_RELAY.watch(relay.numbers)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: relay.stop())
         _log.info("tick relay started", kafka=settings.kafka_bootstrap, topic=settings.topic(TICKS))

@@ -7,20 +7,29 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-import structlog
-
+from conf.logs import configure_logs
 from conf.settings import load_settings
 from core.errors import TickstreamError
+from metrics.serve import serve
 from producers import SOURCES
+from stores.influx_metrics import export_metrics
+
+PROGRAMS = {"simulate": "feed", "replay": "feed", "live": "feed", "poll": "poll"}
+"""Commands that show metrics, and under which program's name."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one source; returns the exit code: 0, 1 for a problem (one line on stderr), 2 for wrong usage."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    configure_logs("text", sys.stderr)
     args = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        if text := args.run(args, load_settings()):
+        settings = load_settings()
+        configure_logs(settings.log_format, sys.stderr)
+        if program := PROGRAMS.get(args.command):
+            serve(program, settings)
+            export_metrics(program, settings)
+        if text := args.run(args, settings):
             print(text, flush=True)
     except TickstreamError as error:
         print(f"{args.command}: {error}", file=sys.stderr)

@@ -22,6 +22,7 @@ class Heartbeat:
             value = encode(heartbeat(self._source, event_us, received_us, self._seq))
             self._publisher.send_raw(HEARTBEAT_SYMBOL.encode(), value, partition=partition)
             self._seq += 1
+        self._publisher.heartbeats += self._partitions
 
     def beat_if_due(self, event_us: int, now_us: int) -> bool:
         """Beat when the last one is `every_us` of wall time ago; tells whether it did."""

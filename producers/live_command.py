@@ -13,6 +13,8 @@ from tqdm import tqdm
 from conf.settings import Settings
 from core.errors import InputError, TickstreamError
 from core.records import Tick
+from metrics import feeds
+from metrics.pulled import Row
 from producers.feeds import FEEDS, Feed, feed_named
 from producers.http import Turns
 from producers.live import GapLog, Stream
@@ -77,6 +79,7 @@ def run(args: argparse.Namespace, settings: Settings) -> str:
     with contextlib.closing(gaps), Publisher(settings) as publisher:
         feeder = Feeder(publisher, kinds[0].name)
         runs, found = streams(kinds, args.symbols, settings, deliver=feeder.deliver, gaps=gaps, turns=turns)
+        _show_metrics(runs, found)
         stopped = asyncio.run(_stream(feeder, runs, found, gaps, turns, args.seconds))
         publisher.flush()
     seconds = time.monotonic() - started
@@ -121,6 +124,34 @@ def told(streams: Sequence[Stream]) -> str:
             f" {filler.open:,} open"
         )
     return "; ".join(parts)
+
+
+def _show_metrics(runs: Runs, streams: Sequence[Stream]) -> None:
+    """From now on, whoever reads the metrics sees how the streams fare."""
+    feeds.FEEDS.watch(lambda: [_numbers(stream) for stream in streams])
+    feeds.STATE.watch(
+        lambda: [
+            ([stream.name, state], {"state": stream.state.value == state})
+            for stream in streams
+            for state in feeds.STATES
+        ]
+    )
+    if isinstance(runs, Failover):
+        feeds.FAILOVER.watch(lambda: [((), {"changes_total": len(runs.changes)})])
+
+
+def _numbers(stream: Stream) -> Row:
+    filler = stream.filler
+    return [stream.name], {
+        "ticks_total": stream.ticks,
+        "repeats_total": stream.repeats,
+        "connections_total": stream.connections,
+        "messages_refused_total": stream.troubles.counts.total(),
+        "gaps_filled_total": filler.filled,
+        "gaps_lost_total": filler.lost,
+        "gaps_open": filler.open,
+        "session_open": stream.in_session,
+    }
 
 
 async def _stream(

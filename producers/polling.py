@@ -20,6 +20,7 @@ from core.clock import Clock, SystemClock
 from core.errors import ConfigError, InputError, Retryable, TickstreamError
 from core.intervals import SECOND_US
 from core.records import Tick
+from metrics.feeds import POLLS
 from producers.feeds import Feed, feed_named
 from producers.http import Http, ProcessTurns, ProviderError, Turns
 from producers.polled import PolledPrices
@@ -55,6 +56,11 @@ class Outcome:
     detail: str = ""
     pause_seconds: float = 0.0
     failed: bool = False
+
+    @property
+    def ending(self) -> str:
+        """`failed` for good, `again` after a pause, or `done`."""
+        return "failed" if self.failed else "again" if self.pause_seconds else "done"
 
 
 class PollingWorker:
@@ -144,6 +150,7 @@ class PollingWorker:
             async with self._finishing:  # or a renewal could undo it
                 del self._running[job.id]
                 await self._jobs.finish(job.id, **dataclasses.asdict(outcome))
+            POLLS.labels(job.provider, outcome.ending).inc()
         except TickstreamError as error:
             _log.warning("a poll is not counted and will be made again", job=str(job.id), error=str(error))
         finally:

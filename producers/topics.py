@@ -14,7 +14,7 @@ from confluent_kafka.admin import (
 from confluent_kafka.error import KafkaError
 
 from conf.settings import Settings
-from conf.topics import BARS, BARS_LIVE, DEAD, INDICATORS, PREDICTIONS, TICKS, TOPIC_CONFIG
+from conf.topics import ANOMALIES, BARS, BARS_LIVE, DEAD, INDICATORS, PREDICTIONS, TICKS, TOPIC_CONFIG
 from core.errors import StoreUnavailable
 
 TIMEOUT_SECONDS = 30.0
@@ -60,6 +60,7 @@ def _new_topic(name: str, settings: Settings) -> NewTopic:
         BARS: settings.bars_partitions,
         INDICATORS: settings.bars_partitions,
         PREDICTIONS: 1,
+        ANOMALIES: 1,
     }
     # -1: the broker's own default, 1 on one machine and 3 on a cluster that is set up so.
     return NewTopic(settings.topic(name), partitions[name], replication_factor=-1, config=TOPIC_CONFIG[name])

@@ -8,6 +8,7 @@ from typing import TypeVar
 import structlog
 
 from core.errors import StoreUnavailable
+from metrics.stores import FAILURES, SECONDS, UNAVAILABLE, label
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
@@ -32,11 +33,16 @@ def retrying(
     deadline = monotonic() + seconds
     attempt = 0
     while True:
+        began = time.perf_counter()
         try:
-            return call()
+            answer = call()
+            SECONDS.of(label(store)).record(time.perf_counter() - began)
+            return answer
         except StoreUnavailable as error:
+            UNAVAILABLE.labels(label(store)).inc()
             left = deadline - monotonic()
             if left <= 0:
+                FAILURES.labels(label(store)).inc()
                 raise
             pause = min(pause_before(attempt, error.retry_after), left)
             _log.warning("store unavailable", store=store, error=str(error), retry_in=round(pause, 2))

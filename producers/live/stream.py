@@ -10,6 +10,7 @@ import structlog
 from conf.settings import Settings
 from core.clock import Clock, SystemClock
 from core.records import Tick
+from metrics.stages import STAGES
 from producers.feeds.base import Feed, Parsed, SchemaChanged
 from producers.http import Turns
 from producers.live.backoff import Patience, pause_before
@@ -81,6 +82,7 @@ class Stream:
         self._live_at: float | None = None
         self._needs_trade = False
         self._quiet: asyncio.TimerHandle | None = None
+        self._delay = STAGES.of("event_to_received")
         self.filler = Filler(
             kind(settings),
             gaps,
@@ -91,6 +93,11 @@ class Stream:
             turns=turns,
             rest_url=rest_url,
         )
+
+    @property
+    def in_session(self) -> bool:
+        """Whether the provider's market is open now."""
+        return self._hours.open_for(self._clock.now_us()) is not None
 
     async def run(self) -> None:
         """Stream until cancelled.
@@ -185,6 +192,7 @@ class Stream:
         if fresh:  # a trade that came before is no sign that there are any
             self._life.trade()
             self._needs_trade = False
+            self._delay.record((fresh[-1].received_us - fresh[-1].event_us) / 1e6)
         self._note_frame()
         self._pass_on(fresh)
 

@@ -14,11 +14,15 @@ from typing import Any
 import httpx
 import pytest
 import structlog
+from pydantic import SecretStr
 
 from conf.settings import Settings
 from core.errors import ConfigError, InputError, StoreUnavailable
 from local.server import HOST, Server
+from metrics import queries
+from metrics.stages import STAGES
 from stores.influx import InfluxStore, Point, make_influx
+from stores.influx_metrics import Export, export_metrics
 from tests.batches import make_bar, make_bars
 from tests.factories import indicators, indicators_table, state
 
@@ -72,7 +76,10 @@ def _store(url: str) -> Iterator[InfluxStore]:
 def exported(server: VictoriaMetrics, match: str) -> dict[str, list[tuple[int, float]]]:
     """Metric name -> (milliseconds, value) of the series that match."""
     httpx.get(f"{server.url}/internal/force_flush")
-    answer = httpx.get(f"{server.url}/api/v1/export", params={"match[]": match, "start": "0", "reduce_mem_usage": "1"})
+    answer = httpx.get(
+        f"{server.url}/api/v1/export",
+        params={"match[]": match, "start": "0", "end": "4102444800", "reduce_mem_usage": "1"},
+    )
     points: dict[str, set[tuple[int, float]]] = {}
     for block in map(json.loads, answer.text.splitlines()):  # a long series comes in several
         points.setdefault(block["metric"]["__name__"], set()).update(
@@ -150,6 +157,38 @@ def test_points_of_any_measurement_are_written(server: VictoriaMetrics, store: I
         "latency_metrics_ok": [(1_700_000_000_000, 1)],
         "latency_metrics_note": [(1_700_000_000_000, 0)],  # a text, to a server that keeps numbers only
     }
+
+
+def test_latencies_and_figures_of_kafka_are_written(server: VictoriaMetrics) -> None:
+    off = Settings(influx_url=server.url, influx_token=SecretStr(TOKEN), metrics_influx_seconds=0)
+    assert export_metrics("relay", off) is None and export_metrics("relay", Settings()) is None
+    export = export_metrics("obs-test", off.model_copy(update={"metrics_influx_seconds": 0.1}))
+    assert export is not None
+    STAGES.of("live_to_redis").record_us([4000] * 10)
+    queries.LAG.labels("final").set(17)
+    export.stop()
+    found = exported(server, '{program="obs-test",stage="live_to_redis"}')
+    assert sum(value for _, value in found["latency_metrics_count"]) >= 10
+    assert all(0 < value < 10_000 for _, value in found["latency_metrics_p99_ms"])
+    lags = exported(server, '{program="obs-test",query="final"}')["kafka_metrics_query_lag_records"]
+    assert {value for _, value in lags} == {17}
+
+
+def test_figures_of_an_outage_are_in_the_first_write_that_arrives(server: VictoriaMetrics) -> None:
+    settings = Settings(influx_url="http://127.0.0.1:9", influx_token=SecretStr(TOKEN))
+    before = int(STAGES.of("received_to_tick").read()[0].sum())
+    with structlog.testing.capture_logs() as logs:
+        export = Export("obs-outage", settings)
+        export.write()
+        STAGES.of("received_to_tick").record_us([4000] * 7)
+        export.write()
+    told = [entry for entry in logs if entry["event"] == "latencies are not written to InfluxDB"]
+    assert len(told) == 1 and TOKEN not in str(told)
+    with _store(server.url) as export._store:
+        export.write()
+        export.write()
+    counts = exported(server, '{program="obs-outage",stage="received_to_tick"}')["latency_metrics_count"]
+    assert [value for _, value in counts] == [before + 7]
 
 
 def test_killed_server_is_unavailable_and_then_written(server: VictoriaMetrics) -> None:
