@@ -26,17 +26,26 @@ def session_ids(start_us: Ints, calendar: str = ALWAYS_OPEN) -> Ints:
     pre-market bar counts to its day and a weekend bar to Monday. Raises InputError for an unknown calendar and for
     times that the calendar does not cover.
     """
+    return session_places(start_us, calendar)[0]
+
+
+def session_places(start_us: Ints, calendar: str = ALWAYS_OPEN) -> tuple[Ints, Ints]:
+    """The session id of bars, as `session_ids` has it, and the microseconds from that session's open to their start.
+
+    The latter are negative before the open; under "24/7" a session opens at midnight UTC.
+    """
     start_us = np.asarray(start_us, np.int64)
     if calendar == ALWAYS_OPEN:
-        return start_us // DAY_US
+        return start_us // DAY_US, start_us % DAY_US
     if not len(start_us):
         check_calendar(calendar)
-        return start_us
+        return start_us, start_us
     days, closes, opens, zone = session_hours(calendar, _year(start_us.min()), _year(start_us.max()))
     following = np.searchsorted(closes, start_us, side="right")
     before_open = start_us < opens[following]
     same_day = _local_day(start_us, zone) == days[following - 1]
-    return days[np.where(before_open & same_day, following - 1, following)]
+    place = np.where(before_open & same_day, following - 1, following)
+    return days[place], start_us - opens[place]
 
 
 def _year(us: np.int64) -> int:

@@ -203,11 +203,7 @@ class FinalIndicators:
             self._indicators.rows(history.bars_of(symbol, interval, before_us, EXACT_BARS))
 
     def _save(self, batch_id: int) -> None:
-        sink, states = pa.BufferOutputStream(), self._indicators.states()
-        states = states.replace_schema_metadata({_AMENDED: str(self._amended)})
-        with pa.ipc.new_file(sink, states.schema) as writer:
-            writer.write_table(states)
-        write_atomically(self._path(batch_id), sink.getvalue().to_pybytes())
+        write_atomically(self._path(batch_id), _version(self._indicators.states(), self._amended))
         for version in sorted(self._versions())[:-_KEPT_VERSIONS]:
             self._path(version).unlink(missing_ok=True)
 
@@ -216,6 +212,22 @@ class FinalIndicators:
 
     def _path(self, version: int) -> Path:
         return self._folder / f"{version}.arrow"
+
+
+def save_initial(folder: Path, states: pa.Table, amended: int) -> None:
+    """Let a final query that has no version in this folder go on from these states.
+
+    `amended` is the number of the last amendment that they know of. Raises OSError.
+    """
+    write_atomically(folder / f"{_INITIAL}.arrow", _version(states, amended))
+
+
+def _version(states: pa.Table, amended: int) -> bytes:
+    sink, held = pa.BufferOutputStream(), states.replace_schema_metadata({_AMENDED: str(amended)})
+    with pa.ipc.new_file(sink, held.schema) as writer:
+        writer.write_table(held)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def _first_start(final: pa.Table, symbol: str, interval: str) -> int:

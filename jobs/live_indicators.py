@@ -15,7 +15,8 @@ import structlog
 from conf.settings import Settings
 from core.indicators.base import Bars
 from core.indicators.sets import IndicatorSet, values_json
-from core.sessions import session_ids
+from core.intervals import MINUTE_US
+from core.sessions import session_places
 from jobs.indicator_topic import Memory
 from stores.redis import LiveRow
 
@@ -118,7 +119,7 @@ class LiveIndicators:
         groups = {each.specs: _Group(each) for each in sets.values()}
         self._groups = {interval: groups[each.specs] for interval, each in sets.items() if each.indicators}
         self._keys: dict[tuple[str, str], _Key] = {}
-        self._sessions: dict[int, float] = {}
+        self._sessions: dict[int, tuple[float, float]] = {}
 
     @property
     def keys(self) -> list[tuple[str, str]]:
@@ -192,14 +193,16 @@ class LiveIndicators:
         numbers = (
             map(float, texts) if None not in texts else (math.nan if text is None else float(text) for text in texts)
         )
-        return (*numbers, self._session(row.start))
+        return (*numbers, *self._session(row.start))
 
-    def _session(self, start: int) -> float:
+    def _session(self, start: int) -> tuple[float, float]:
+        """The session, and the minutes since its open."""
         session = self._sessions.get(start)
         if session is None:
             if len(self._sessions) > 10_000:
                 self._sessions.clear()
-            session = self._sessions[start] = float(session_ids(np.array([start], np.int64), self._calendar)[0])
+            number, since_open_us = session_places(np.array([start], np.int64), self._calendar)
+            session = self._sessions[start] = float(number[0]), float(since_open_us[0] / MINUTE_US)
         return session
 
 

@@ -6,7 +6,10 @@ archive  every accepted tick to the tick log (table and lake), everything else t
 """
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,11 +22,12 @@ from conf.settings import Settings
 from conf.topics import BARS_LIVE
 from core import rulesets
 from core.clock import Clock
+from jobs.anomalies import FinalAnomalies
 from jobs.archive import archive_rows
 from jobs.bars import as_final, bars, to_json
-from jobs.indicators import BatchIndicators, FinalIndicators
+from jobs.indicators import BatchIndicators, FinalIndicators, History
 from jobs.pace import Pace
-from jobs.progress import watermark_us
+from jobs.progress import tell_final, watermark_us
 from jobs.sinks import Sinks
 from jobs.ticks import accepted, parse, read_partition, read_topic
 
@@ -31,6 +35,16 @@ QUERIES = ("live", "final", "archive")
 # Beside the queries, in the thread of `jobs.reconcile`.
 RECONCILE = "reconcile"
 LIVE_TRIGGERS = ("realtime", "microbatch")
+
+
+class FinalSinks(History, Protocol):
+    """What the final query needs of `Sinks`."""
+
+    turn: threading.Lock
+
+    def write_bars(self, bars: pa.Table, indicators: pa.Table | None = None) -> None: ...
+
+    def read_states(self) -> pa.Table: ...
 
 
 def start(
@@ -109,12 +123,23 @@ def _live(source: DataFrame, settings: Settings) -> DataStreamWriter:
 def _final(
     spark: SparkSession, settings: Settings, sinks: Sinks, clock: Clock, pace: Pace | None = None
 ) -> DataStreamWriter:
+    sources = [read_partition(spark, settings, number) for number in range(sinks.partitions)]
+    return final_of(sources, settings, sinks, clock, pace, FinalAnomalies(settings))
+
+
+def final_of(
+    sources: Sequence[DataFrame],
+    settings: Settings,
+    sinks: FinalSinks,
+    clock: Clock,
+    pace: Pace | None = None,
+    anomalies: FinalAnomalies | None = None,
+) -> DataStreamWriter:
+    """The final query over streams of Kafka records, one for each partition."""
+    spark = sources[0].sparkSession
     # One source and one watermark per partition: Spark advances the least of them, so that a partition that is
     # read ahead of the others, as in any backlog, never makes the others' ticks late.
-    partitions = [
-        watermarked(accepted(parse(read_partition(spark, settings, number), settings)), settings)
-        for number in range(sinks.partitions)
-    ]
+    partitions = [watermarked(accepted(parse(source, settings)), settings) for source in sources]
     ticks = deduplicated(functools.reduce(DataFrame.unionByName, partitions))
     rows = bars(ticks, settings.bar_intervals, _ruleset(settings), settings.lateness_seconds)
     folder = settings.checkpoint_path / "final" / "indicators"
@@ -123,10 +148,12 @@ def _final(
 
     def write(batch: DataFrame, batch_id: int) -> None:
         final = as_final(batch, clock.now_us()).toArrow()
-        with sinks.turn:
+        watermark = _watermark_us(spark, final)
+        with sinks.turn, nullcontext() if anomalies is None else anomalies.over(final, batch_id, watermark):
             sinks.write_bars(final, indicators.rows(final, batch_id))
+        tell_final(final)
         if pace is not None:
-            pace.rest(_watermark_us(spark, final))
+            pace.rest(watermark)
 
     return rows.writeStream.outputMode("append").foreachBatch(write)
 

@@ -18,6 +18,9 @@ from core.errors import PublishError, StoreUnavailable
 from core.validate import REASONS
 from jobs import indicator_topic
 from jobs.archive import DeadLetter, accepted_ticks, dead_letters, slice_name
+from metrics import stages
+from metrics.quality import DEAD as DEAD_LETTERS
+from metrics.stores import ROWS
 from producers.topics import partition_count
 from stores.base import BarSink
 from stores.influx import make_influx
@@ -73,6 +76,8 @@ class Sinks:
             return
         table = bars.select(BAR_SCHEMA.names).cast(BAR_SCHEMA)
         self._all([(sink.name, lambda sink=sink: sink.write_bars(table, indicators)) for sink in self._bar_sinks])
+        for sink in self._bar_sinks:
+            ROWS.labels(sink.name, "bars").inc(table.num_rows)
 
     def write_amended(self, amended: pa.Table, newest: pa.Table, indicators: pa.Table) -> None:
         """What the database has been given of amended series, to the other sinks.
@@ -123,12 +128,15 @@ class Sinks:
         ticks = accepted_ticks(rows)
         if ticks.num_rows:
             self._all([(self._timescale.name, lambda: self._timescale.write_ticks(ticks))])
+            ROWS.labels(self._timescale.name, "ticks").inc(ticks.num_rows)
+            stages.logged(ticks["received_us"].to_numpy())
 
     def write_lake(self, rows: pa.Table) -> None:
         """The ticks among archive rows to the lake."""
         ticks = accepted_ticks(rows)
         if ticks.num_rows:
             self._all([(self._lake.name, lambda: self._lake.write_ticks(ticks, batch_id=slice_name(rows)))])
+            ROWS.labels(self._lake.name, "ticks").inc(ticks.num_rows)
 
     def write_dead(self, letters: Sequence[DeadLetter]) -> None:
         """Refused records to `ticks.dead`, bytes unchanged. Raises PublishError when the broker does not take them."""
@@ -137,6 +145,8 @@ class Sinks:
         topic = self._settings.topic(DEAD)
         source = self._settings.topic(TICKS)
         deliver(self._producer, [(topic, letter.key, letter.value, _headers(letter, source)) for letter in letters])
+        for letter in letters:
+            DEAD_LETTERS.labels("archive", letter.reason).inc()
         reasons = sorted({letter.reason for letter in letters})
         _log.warning("refused records", count=len(letters), reasons=reasons, topic=topic)
 

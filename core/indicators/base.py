@@ -26,7 +26,8 @@ FADED = 1e-9
 class Bars:
     """One bar per key, arrays of shape (keys,); for `scan` a history of them, arrays of shape (bars, keys).
 
-    NaN stands for what a bar does not have. `session` holds integers; VWAP starts anew where it changes.
+    NaN stands for what a bar does not have. `session` holds integers; VWAP starts anew where it changes. `minute` are
+    the minutes from the session's open to the bar's start.
     """
 
     open: Array
@@ -36,6 +37,7 @@ class Bars:
     volume: Array
     notional: Array
     session: Array
+    minute: Array
 
     def at(self, bar: int | NDArray[np.int64]) -> "Bars":
         """The bars of one position of a history, or of several rows."""

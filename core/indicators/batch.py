@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from core.errors import InputError
 from core.indicators.base import BAR_FIELDS, Array, Bars, Indicator
 from core.indicators.spec import column, columns_of, parse, parse_all
-from core.sessions import session_ids
+from core.intervals import MINUTE_US
+from core.sessions import session_places
 
 Ints = NDArray[np.int64]
 
@@ -29,7 +30,7 @@ def compute(bars: pd.DataFrame, specs: str | Sequence[str | Indicator], calendar
     indicators = _parsed(specs)
     _check_columns(bars)
     start = start_us(bars)
-    values = _fields(bars, session_ids(start, calendar))
+    values = _fields(bars, *session_places(start, calendar))
     found = {name: np.full(len(bars), np.nan) for indicator in indicators for name in columns_of(indicator)}
     for rows in _blocks(_keys(bars), start):
         history = Bars(*(_matrix(values[name], rows) for name in BAR_FIELDS))
@@ -64,13 +65,13 @@ def start_us(bars: pd.DataFrame) -> Ints:
     raise InputError(f"start must be datetime64 or integer microseconds, not {start.dtype}")
 
 
-def _fields(bars: pd.DataFrame, session: Ints) -> dict[str, Array]:
+def _fields(bars: pd.DataFrame, session: Ints, since_open_us: Ints) -> dict[str, Array]:
     values = {name: _floats(bars[name]) for name in REQUIRED[1:]}
     if "notional" in bars.columns:
         values["notional"] = _floats(bars["notional"])
     else:
         values["notional"] = (values["high"] + values["low"] + values["close"]) / 3 * values["volume"]
-    return values | {"session": session.astype(np.float64)}
+    return values | {"session": session.astype(np.float64), "minute": since_open_us / MINUTE_US}
 
 
 def _floats(series: pd.Series) -> Array:

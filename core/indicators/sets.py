@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from core.errors import InputError
 from core.indicators.base import Array, Bars, Indicator, keep
 from core.indicators.spec import columns_of, parse_all
-from core.sessions import ALWAYS_OPEN, session_ids
+from core.intervals import MINUTE_US
+from core.sessions import ALWAYS_OPEN, session_places
 
 Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -138,13 +139,16 @@ class IndicatorSet:
         held = np.frombuffer(data, "<f8").astype(np.float64)
         if other.indicators == self.indicators:
             return held
-        found = dict(zip(other.indicators, other._slices, strict=True))
-        row: Array = self.initial(1)[0]
-        row[0] = held[0]
+        return self.merged(self.initial(1)[0], other, held)
+
+    def merged(self, row: Array, other: "IndicatorSet", held: Array) -> Array:
+        """A row of this set in which what a row of another set knows takes the place of what is known."""
+        merged, found = row.copy(), dict(zip(other.indicators, other._slices, strict=True))
+        merged[0] = held[0]
         for each, place in zip(self.indicators, self._slices, strict=True):
             if each in found:
-                row[place] = held[found[each]]
-        return row
+                merged[place] = held[found[each]]
+        return merged
 
     def _usable(self, bars: Bars) -> Iterator[tuple[list[int], Flags | None]]:
         """The places of indicators for which the same bars are usable, and which bars these are, None for all."""
@@ -170,8 +174,8 @@ def bars_of(
     calendar: str = ALWAYS_OPEN,
 ) -> Bars:
     """Bars from arrays or lists of numbers, None for none; start in epoch microseconds tells their sessions."""
-    session = session_ids(np.asarray(start, np.int64), calendar)
-    fields = (open, high, low, close, volume, notional, session)
+    session, since_open_us = session_places(np.asarray(start, np.int64), calendar)
+    fields = (open, high, low, close, volume, notional, session, since_open_us / MINUTE_US)
     return Bars(*(np.asarray(field, np.float64) for field in fields))
 
 

@@ -16,7 +16,7 @@ from tests.streaming import close_all, produce
 from tests.supervised import ROOT, Supervised, environment, run_to_end, wait_until
 
 MINUTE_US = 60_000_000
-ROOMS = ("api", "conf", "core", "jobs", "local", "producers", "stores", "spark-submit.sh")
+ROOMS = ("alerts", "api", "conf", "core", "jobs", "local", "metrics", "producers", "stores", "spark-submit.sh")
 PAGE = (ROOT / "docs" / "indicators.md").read_text()
 SPAN = re.findall(r"```python\n(.*?)```", PAGE.partition("## A new indicator is one file")[2], re.DOTALL)[0]
 ASK = """

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from core.sessions import session_ids
+from core.indicators import bars_of
+from core.sessions import session_ids, session_places
 
 
 def micros(*texts: str) -> np.ndarray:
@@ -47,6 +48,15 @@ def test_new_york_bar_belongs_to_its_trading_day(time: str, session: str) -> Non
 def test_session_that_opens_the_evening_before_takes_the_evening() -> None:
     found = session_ids(micros("2024-07-07T22:30", "2024-07-08T15:00", "2024-07-08T23:30"), "CMES")
     assert found.tolist() == [day("2024-07-08"), day("2024-07-08"), day("2024-07-09")]
+
+
+def test_minutes_are_counted_from_the_open_of_the_session_in_summer_and_winter() -> None:
+    times = ("2024-07-05T13:30", "2024-07-05T08:00", "2024-07-05T20:00", "2024-07-06T15:00", "2024-01-02T14:45")
+    ids, since_open_us = session_places(micros(*times), "XNYS")
+    assert (since_open_us // 60_000_000).tolist() == [0, -330, 390, -(46 * 60 + 30), 15]
+    assert ids.tolist() == session_ids(micros(*times), "XNYS").tolist()
+    assert session_places(micros("2024-07-05T08:05"))[1].tolist() == [(8 * 60 + 5) * 60_000_000]
+    assert bars_of(*[[1.0]] * 6, start=micros(times[-1]), calendar="XNYS").minute.tolist() == [15.0]
 
 
 def test_lunch_belongs_to_the_session() -> None:

@@ -31,8 +31,8 @@ def walk(seed: int = 1, bars: int = 120, keys: int = 3, price: float = 100.0, mi
 
 
 def history(open_: Array, high: Array, low: Array, close: Array, volume: Array, notional: Array) -> Bars:
-    session = np.broadcast_to((np.arange(len(close)) // SESSION_BARS)[:, None], close.shape).astype(float)
-    return Bars(open_, high, low, close, volume, notional, session)
+    day, place = (np.broadcast_to(each[:, None], close.shape) for each in divmod(np.arange(len(close)), SESSION_BARS))
+    return Bars(open_, high, low, close, volume, notional, day.astype(float), place * BAR_US / 60_000_000)
 
 
 def flat(price: float = 100.3, bars: int = 120, keys: int = 2, volume: float = 5.0) -> Bars:
@@ -52,7 +52,7 @@ def frame(bars: Bars, lengths: list[int] | None = None) -> pd.DataFrame:
     """The history as rows, symbol after symbol; of the n-th symbol only the first `lengths[n]` bars."""
     parts = []
     for key in range(bars.close.shape[1]):
-        columns = {name: getattr(bars, name)[:, key] for name in BAR_FIELDS if name != "session"}
+        columns = {name: getattr(bars, name)[:, key] for name in BAR_FIELDS if name not in ("session", "minute")}
         start = np.arange(len(bars.close)) * BAR_US
         parts.append(pd.DataFrame({"symbol": f"S{key}", "start": start, **columns})[: lengths and lengths[key]])
     return pd.concat(parts, ignore_index=True)

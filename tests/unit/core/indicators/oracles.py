@@ -4,6 +4,7 @@ An oracle takes the indicator and a history of one key without gaps, and gives i
 has nothing to say: before it is ready, and where TA-Lib's own arithmetic is not exact enough.
 """
 
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -126,13 +127,68 @@ def relvol(indicator: Any, bars: Bars) -> Outputs:
         return {"relvol": np.where(before > 0, volumes / before, np.nan)}
 
 
+def _returns(bars: Bars) -> Array:
+    return np.log(_close(bars)[1:] / _close(bars)[:-1])
+
+
+def retmad(indicator: Any, bars: Bars) -> Outputs:
+    """Window by window, with the medians of the standard library."""
+    returns, found = _returns(bars), np.full(len(bars.close), np.nan)
+    for at in range(indicator.length, len(returns)):
+        before = returns[at - indicator.length : at].tolist()
+        centre = statistics.median(before)
+        away = [abs(each - centre) for each in before]
+        spread = 1.4826 * statistics.median(away) or 1.2533 * statistics.fmean(away)
+        distance = returns[at] - centre
+        found[at + 1] = 0.0 if distance == 0 else distance / spread if spread else np.nan
+    return {"retmad": _trusted(found, returns)}
+
+
+def retewma(indicator: Any, bars: Bars) -> Outputs:
+    """The mean of the squares is TA-Lib's EMA of them, in units that its arithmetic has room for."""
+    returns = _returns(bars)
+    found = np.full(len(bars.close), np.nan)
+    if len(returns) > indicator.length and returns.any():
+        squares = talib.EMA(np.ascontiguousarray(returns**2), indicator.length)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found[2:] = returns[1:] / np.sqrt(squares[:-1])
+    found[indicator.length + 1 :][np.diff(_close(bars))[indicator.length :] == 0] = 0.0
+    return {"retewma": _trusted(found, returns)}
+
+
+def _trusted(found: Array, returns: Array) -> Array:
+    """Logs are rounded: NaN where the returns are not much larger than that."""
+    moved = np.abs(returns)[returns != 0]
+    return np.where(found != 0, np.nan, found) if moved.size and moved.min() < 1e-6 else found
+
+
+def todvol(indicator: Any, bars: Bars) -> Outputs:
+    """From the list of all volumes of each part of the day; exponential weights written out."""
+    volumes, parts = bars.volume[:, 0], (bars.minute[:, 0] % 1440) // indicator.minutes
+    ratio, known = np.full(len(volumes), np.nan), np.full(len(volumes), np.nan)
+    for at in range(1, len(volumes)):
+        own = volumes[:at][parts[:at] == parts[at]]
+        usual = _faded(own if len(own) else volumes[:at], indicator.length)
+        ratio[at] = volumes[at] / usual if usual else np.nan
+        known[at] = min(len(own), indicator.length)
+    return {"todvol": ratio, "known": known}
+
+
+def _faded(values: Array, length: int) -> float:
+    """The plain mean of the first `length`, every later one taken in with 1/length."""
+    first, rest = values[:length], values[length:]
+    weights = (1 - 1 / length) ** np.arange(len(rest))[::-1] / length
+    return float(first.mean() * (1 - 1 / length) ** len(rest) + (weights * rest).sum())
+
+
 ORACLES: dict[str, Oracle] = {
     oracle.__name__: oracle
-    for oracle in (sma, ema, macd, rsi, stoch, mom, roc, bbands, zscore, rvol, atr, obv, vwap, rvwap, relvol)
-}
+    for oracle in (sma, ema, macd, rsi, stoch, mom, roc, bbands, zscore, rvol, atr, obv, vwap, rvwap, relvol, retmad,
+                   retewma, todvol)
+}  # fmt: skip
 # What the outputs are measured in: differences below 1e-12 of it are rounding, where an output crosses zero.
 SCALE = {"rsi": "percent", "stoch": "percent", "roc": "percent", "zscore": "one", "rvol": "one", "obv": "volume",
-         "relvol": "one"}  # fmt: skip
+         "relvol": "one", "retmad": "one", "retewma": "one", "todvol": "one"}  # fmt: skip
 
 
 def scale(name: str, bars: Bars) -> float:
