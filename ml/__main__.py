@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd  # type: ignore[import-untyped]
-import structlog
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from conf.logs import configure_logs
 from conf.settings import Settings, load_settings
 from core.clock import SystemClock
 from core.errors import InputError, TickstreamError
 from core.intervals import DAILY, INTERVALS
+from metrics import findings
+from metrics.serve import serve
 from ml.dataset import HORIZONS, every_horizon, read_bars
 from ml.evaluate import FOLDS, Progress, evaluate
 from ml.features import FEATURES
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = load_settings()
+        configure_logs(settings.log_format, sys.stderr)
         options.run(options, settings)
     except TickstreamError as error:
         sys.stderr.write(f"ml: {error}\n")
@@ -87,7 +90,10 @@ def _train(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _serve(_: argparse.Namespace, settings: Settings) -> None:
+    serve("predictor", settings)
     server = Server(settings)
+    findings.PREDICTOR.watch(lambda: [((), {"predictions_total": server.made})])
+    findings.CHAMPION.watch(lambda: [([name], {"champion_timestamp_seconds": at}) for name, at in server.champions()])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
     server.run()
@@ -141,7 +147,8 @@ class _Steps:
     """A progress bar whose text says what is being done."""
 
     def __init__(self, total: int) -> None:
-        self._shown = tqdm(total=total, file=sys.stderr, bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} {elapsed}")
+        shape = "{l_bar}{bar}| {n_fmt}/{total_fmt} {elapsed}"
+        self._shown = tqdm(total=total, file=sys.stderr, bar_format=shape, disable=None)  # a log wants no bar
         self._begun = False
 
     def __enter__(self) -> Progress:
@@ -220,5 +227,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     sys.exit(main())

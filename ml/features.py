@@ -118,7 +118,8 @@ def features(bars: pd.DataFrame, calendar: str = ALWAYS_OPEN) -> pd.DataFrame:
     """
     values = compute(bars, INDICATORS, calendar)
     columns = {name: bars[name].to_numpy(np.float64) for name in ("open", "high", "low", "close", "volume")}
-    held = Bars(**columns, notional=columns["volume"], session=columns["volume"])  # no formula reads these two
+    unread = columns["volume"]  # by any formula
+    held = Bars(**columns, notional=unread, session=unread, minute=unread)
     found = formulas(held, {name: values[name].to_numpy() for name in values}, start_us(bars))
     return pd.DataFrame(found, index=bars.index)
 

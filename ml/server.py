@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 import structlog
 from confluent_kafka import Consumer, Message, Producer
 
@@ -62,6 +63,11 @@ class Server:
 
     def stop(self) -> None:
         self._stopping.set()
+
+    def champions(self) -> list[tuple[str, float | None]]:
+        """By interval, when the model that serves was made, in epoch seconds; None while there is none."""
+        bundles = {name: predictor.bundle for name, predictor in self._predictors.items()}
+        return [(name, None if found is None else found.card["made_us"] / 1e6) for name, found in bundles.items()]
 
     def run(self) -> None:
         """Until `stop`. A store or broker that is down is waited for."""
@@ -151,9 +157,9 @@ class Training:
         """Whether the champion is too old, or there is none, and the last try is long enough ago."""
         if not self._every_us:
             return False
-        pause_us = RETRY_US if champion is None else self._every_us
+        pause_us = RETRY_US if champion is None else min(self._every_us, _covered_us(champion))
         since = [] if self._tried_us is None else [self._tried_us + pause_us]
-        since += [] if champion is None else [int(champion.card["made_us"]) + self._every_us]
+        since += [] if champion is None else [int(champion.card["made_us"]) + pause_us]
         return self._clock.now_us() >= max(since, default=0)
 
     def tried(self) -> None:
@@ -164,6 +170,13 @@ class Training:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             self._process.wait()
+
+
+def _covered_us(champion: Bundle) -> int:
+    """How long a time the bars cover that it was trained on: a young system's champion soon knows half of them."""
+    data = champion.card["report"]["data"]
+    first, last = (np.datetime64(data[edge].removesuffix("Z"), "us").astype(np.int64) for edge in ("from", "to"))
+    return int(last - first)
 
 
 def _stand_back() -> None:

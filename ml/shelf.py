@@ -18,9 +18,7 @@ import xgboost
 from core.errors import TickstreamError
 from ml.features import NAMES
 from ml.model import Model
-
-CARD = "card.json"
-CHAMPION = "champion.json"
+from stores.model_cards import CARD, CHAMPION, champions, read_card, versions
 
 
 class ModelError(TickstreamError):
@@ -64,7 +62,7 @@ class Shelf:
         """Read a version. Raises ModelError for one that is missing, damaged or of other features."""
         folder = self.folder / version
         try:
-            card = json.loads((folder / CARD).read_text())
+            card = read_card(self.folder, version)
         except FileNotFoundError:
             raise ModelError(f"no model {version}; there are: {', '.join(self.versions()) or 'none'}") from None
         except ValueError:
@@ -78,32 +76,26 @@ class Shelf:
 
     def versions(self) -> list[str]:
         """All versions, the oldest first."""
-        return sorted(path.parent.name for path in self.folder.glob(f"*/{CARD}"))
+        return versions(self.folder)
 
     def champion(self) -> str | None:
         """The version that serves, None where none was chosen yet."""
-        history = self._history()
+        history = champions(self.folder)
         return history[-1] if history else None
 
     def promote(self, version: str) -> None:
         """Let a version serve. Raises ModelError when it cannot be loaded."""
         self.load(version)
-        self._write_history([*self._history(), version])
+        self._write_history([*champions(self.folder), version])
 
     def roll_back(self) -> str:
         """Let the version serve that did before; which one it is. Raises ModelError when there was none."""
-        history = self._history()
+        history = champions(self.folder)
         if len(history) < 2:
             raise ModelError("there is no earlier champion to go back to")
         self.load(history[-2])
         self._write_history(history[:-1])
         return history[-2]
-
-    def _history(self) -> list[str]:
-        try:
-            return list(json.loads((self.folder / CHAMPION).read_text())["history"])
-        except FileNotFoundError:
-            return []
 
     def _write_history(self, history: list[str]) -> None:
         _write(self.folder / CHAMPION, {"champion": history[-1], "history": history})

@@ -1,10 +1,12 @@
 """The newest predictions in Redis.
 
-- `prediction:{symbol}:{interval}`: the JSON of what was said after the newest bar, with the lifetime of all keys.
+- `prediction:{symbol}:{interval}`: the JSON of what was said after the newest bar, with the lifetime of all keys, but
+  for two bars at least.
 - channel `prediction:{symbol}`: the same, of every interval. It begins with `stream_seq`, which grows from message to
   message of a symbol, and `relayed_us`.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import msgspec
 import redis
 
+from core.intervals import INTERVALS, SECOND_US
 from stores.redis import TIMEOUT_SECONDS, translated
 from stores.redis_seq import Sequences
 
@@ -49,10 +52,14 @@ class PredictionBoard:
             text = msgspec.json.encode(each)
             seq = self._sequences.take((each.symbol, ""), now_us)
             numbered = b'{"stream_seq":%d,"relayed_us":%d,%b' % (seq, now_us, text[1:])
-            pipeline.set(f"prediction:{each.symbol}:{each.interval}", text, ex=self._ttl)
+            pipeline.set(f"prediction:{each.symbol}:{each.interval}", text, ex=self._lifetime(each.interval))
             pipeline.publish(f"prediction:{each.symbol}", numbered)
         with translated():
             pipeline.execute()
 
     def close(self) -> None:
         self._client.close()
+
+    def _lifetime(self, interval: str) -> int:
+        """Seconds: until the next bar has come, and one more."""
+        return max(self._ttl, math.ceil(2 * INTERVALS[interval].us / SECOND_US))

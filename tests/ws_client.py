@@ -166,7 +166,7 @@ class SocketClient:
         ):
             self.gaps.append(message)
         self.seqs[key] = message["seq"]
-        for row in rows if key[0] != "ticks" else ():
+        for row in rows if key[2] else ():  # events are no bars
             self.bars.setdefault(key, {})[row["start"]] = row
             if row["state"] != "forming":
                 self.finals.append((key[1], row["start"], row["rev"]))

@@ -1,18 +1,18 @@
-"""What a worker knows of one symbol and interval: the newest bars, and a bounded ring to resume from."""
+"""What a worker knows of one stream: the newest bars or events, and a bounded ring to resume from."""
 
 import asyncio
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from api.ws.items import BARS, INDICATORS, TICKS, BarItem, Stream, TickItem
+from api.ws.items import BARS, EVENTS, INDICATORS, BarItem, EventItem, LastEvent, Stream
 
 if TYPE_CHECKING:
     from api.ws.client import Client, Subscription
 
 NEWEST_BARS = 32
 RING_ITEMS = 256
-RING_TICKS = 1_000
+RING_EVENTS = 1_000
 
 
 class Book:
@@ -136,32 +136,33 @@ class Book:
                 self._floor = self._ring.popleft().seq
 
 
-class TickBook:
-    """Of ticks: nothing but the ring. What was missed is not kept anywhere that is fast."""
+class EventBook:
+    """Of events: the ring, and where Redis keeps it, the last one of each interval. `opened` once that was read."""
 
-    channels: tuple[str, ...] = (TICKS,)
     interval = ""
 
-    def __init__(self, symbol: str) -> None:
-        self.symbol = symbol
-        self.streams = {TICKS: Stream.of(TICKS, symbol, "")}
-        self.followers: dict[str, dict[Client, Subscription]] = {TICKS: {}}
+    def __init__(self, channel: str, symbol: str) -> None:
+        self.channel, self.symbol = channel, symbol
+        self.kind = EVENTS[channel]
+        self.streams = {channel: Stream.of(channel, symbol, "")}
+        self.followers: dict[str, dict[Client, Subscription]] = {channel: {}}
         self.last_seq = 0
         self.opened = asyncio.Event()
-        self._ring: deque[TickItem] = deque()
+        self.newest: dict[str, EventItem | LastEvent] = {}
+        self._ring: deque[EventItem] = deque()
         self._floor = 0
 
     @property
     def redis_channel(self) -> bytes:
-        return f"tick:{self.symbol}".encode()
+        return f"{self.kind.prefix}:{self.symbol}".encode()
 
     @property
     def followed(self) -> bool:
         return any(self.followers.values())
 
-    def take(self, payload: bytes) -> tuple[TickItem | None, bool]:
+    def take(self, payload: bytes) -> tuple[EventItem | None, bool]:
         """As `Book.take`; the first message says what the numbers begin with."""
-        item = TickItem(payload)
+        item = EventItem(payload)
         if item.seq <= self.last_seq:
             return None, False
         missed = self.last_seq > 0 and item.seq > self.last_seq + 1
@@ -170,14 +171,30 @@ class TickBook:
             self._floor = item.seq - 1
         self.last_seq = item.seq
         self._ring.append(item)
-        if len(self._ring) > RING_TICKS:
+        if len(self._ring) > RING_EVENTS:
             self._floor = self._ring.popleft().seq
+        if self.kind.kept:
+            self.newest[item.interval] = item
         return item, missed
 
-    def since_seq(self, seq: int) -> list[TickItem] | None:
+    def add(self, held: Iterable[LastEvent]) -> list[LastEvent]:
+        """The last events as Redis has them; those that no message has brought. What was published stays newer."""
+        fresh = []
+        for event in held:
+            known = self.newest.get(event.interval)
+            if known is None or (event.event_us >= known.event_us and event.text != known.text):
+                self.newest[event.interval] = event
+                fresh.append(event)
+        return fresh
+
+    def last(self) -> list[EventItem | LastEvent]:
+        """The last event of each interval, the shortest interval first."""
+        return sorted(self.newest.values(), key=lambda event: (len(event.interval), event.interval))
+
+    def since_seq(self, seq: int) -> list[EventItem] | None:
         if not self.last_seq or not self._floor <= seq <= self.last_seq:
             return None
         return [item for item in self._ring if item.seq > seq]
 
 
-AnyBook = Book | TickBook
+AnyBook = Book | EventBook

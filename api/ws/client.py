@@ -29,7 +29,7 @@ class Writer(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Subscription:
-    """A stream that a client follows; `seq` is the last one sent, `dropped` counts ticks that were not."""
+    """A stream that a client follows; `seq` is the last one sent, `dropped` counts events that were not."""
 
     client: "Client"
     stream: Stream
@@ -58,6 +58,7 @@ class Counters:
     resyncs: int = 0
     refused: int = 0
     malformed: int = 0
+    bytes: int = 0
     connections_total: int = 0
 
 
@@ -108,7 +109,7 @@ class Client:
         if replaced is not None:
             self._counters.conflated += 1
             self._waiting.bytes -= replaced[1].size
-        if item.conflates or subscription.stream.interval or len(entries) < self._limits.frames:
+        if not subscription.stream.droppable or len(entries) < self._limits.frames:
             entries[forming if item.conflates else object()] = (subscription, item)
             self._waiting.bytes += item.size
             self._check()
@@ -183,6 +184,7 @@ class Client:
         self._writer.close(code, reason)
 
     def _write(self, frames: list[bytes]) -> None:
+        self._counters.bytes += sum(map(len, frames))
         self._writer.write(frames)
         if not self._writer.idle and not self.busy:
             self.busy, self._busy_since = True, time.monotonic()

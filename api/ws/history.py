@@ -4,16 +4,18 @@ import time
 from collections.abc import AsyncIterator
 
 import msgspec
+import structlog
 
 from api.times import MAX_TIME_US
-from api.ws.books import Book
-from api.ws.items import INDICATORS, BarItem
-from core.errors import ConfigError, StoreUnavailable
+from api.ws.books import Book, EventBook
+from api.ws.items import INDICATORS, BarItem, LastEvent
+from core.errors import ConfigError, InputError, StoreUnavailable
 from stores.redis import RedisReader, bar_to_json
 from stores.timescale_reads import TimescaleReader
 
 PAGE_BARS = 1_000
 DOWN_SECONDS = 2.0
+_log = structlog.get_logger(__name__)
 
 
 class History:
@@ -28,6 +30,16 @@ class History:
         """The seq of the last message, and the newest bars as of it. Raises StoreUnavailable without Redis."""
         seq, held = await self._live.numbered_tail(book.symbol, book.interval)
         return seq, [BarItem(payload) for payload in held]
+
+    async def last_events(self, book: EventBook) -> list[LastEvent]:
+        """The last event of each interval that Redis still has. Raises StoreUnavailable without Redis."""
+        found = []
+        for held in await self._live.last_events(book.kind.prefix, book.symbol):
+            try:
+                found.append(LastEvent(held))
+            except InputError as error:
+                _log.warning("passed over", key=f"{book.kind.prefix}:{book.symbol}", error=str(error))
+        return found
 
     async def last(self, book: Book, channel: str, count: int) -> list[BarItem]:
         """The last `count` stored bars, ascending. Raises StoreUnavailable without the database."""

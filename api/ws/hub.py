@@ -10,11 +10,11 @@ from typing import Any
 
 import structlog
 
-from api.ws.books import AnyBook, Book, TickBook
+from api.ws.books import AnyBook, Book, EventBook
 from api.ws.client import GOING_AWAY, Client, Counters, Limits
 from api.ws.frames import encode
 from api.ws.history import History
-from api.ws.items import INDICATORS, TICKS, BarItem, Item, Snapshot
+from api.ws.items import EVENTS, INDICATORS, BarItem, Item, LastEvent, Snapshot
 from api.ws.writers import RawWriter, SendWriter
 from core.errors import InputError, StoreUnavailable
 from stores.redis_listen import Messages, RedisListener
@@ -103,7 +103,7 @@ class Hub:
         name = _redis_channel(channel, symbol, interval)
         book = self._books.get(name)
         if book is None:
-            book = self._books[name] = TickBook(symbol) if channel == TICKS else Book(symbol, interval)
+            book = self._books[name] = _new_book(channel, symbol, interval)
             self._listener.subscribe([name])
         self._pinned[name] = self._pinned.get(name, 0) + 1
         self._unused.pop(name, None)
@@ -172,14 +172,15 @@ class Hub:
         if book is None:
             return
         if not book.opened.is_set():
-            if isinstance(book, TickBook):
-                book.opened.set()
-            else:
-                self._spawn(self._begin(book))
+            self._spawn(self._begin(book))
         else:
             self._recover(book, thorough=True)
 
-    async def _begin(self, book: Book) -> None:
+    async def _begin(self, book: AnyBook) -> None:
+        if isinstance(book, EventBook):
+            book.add(await self._last_events(book))
+            book.opened.set()
+            return
         seq, bars = await self._insist(book, lambda: self.history.tail(book))
         for payload in book.begin(seq, bars):
             self._on_messages([(book.redis_channel, payload)])
@@ -187,7 +188,7 @@ class Hub:
     def _recover(self, book: AnyBook, thorough: bool = False) -> None:
         """Messages were missed: look for them, once at a time; `thorough` asks the database too."""
         name = book.redis_channel
-        if not book.followed and isinstance(book, TickBook):
+        if not book.followed and isinstance(book, EventBook):
             return
         if name not in self._recovering or thorough:
             self._recovering.add(name)
@@ -195,8 +196,9 @@ class Hub:
 
     async def _recovered(self, book: AnyBook, thorough: bool) -> None:
         try:
-            if isinstance(book, TickBook):
-                self._push(book, Snapshot(book.last_seq, [], "resync"))
+            if isinstance(book, EventBook):
+                missed = book.add(await self._last_events(book))
+                self._push(book, Snapshot(book.last_seq, missed, "resync"))
                 return
             seq, bars = await self._insist(book, lambda: self.history.tail(book))
             self._tell(book, book.recover(seq, bars))
@@ -217,7 +219,13 @@ class Hub:
                 bars = [bar for page in pages for bar in page]
                 self._tell(book, book.recover(book.last_seq, bars))
 
-    async def _insist(self, book: Book, read: Callable[[], Awaitable[tuple[int, list[BarItem]]]]) -> Any:
+    async def _last_events(self, book: EventBook) -> list[LastEvent]:
+        if not book.kind.kept:
+            return []
+        found: list[LastEvent] = await self._insist(book, lambda: self.history.last_events(book))
+        return found
+
+    async def _insist(self, book: AnyBook, read: Callable[[], Awaitable[Any]]) -> Any:
         """The answer of a store, however long it takes, while anybody needs the book."""
         while True:
             try:
@@ -298,5 +306,9 @@ def fan_out(book: AnyBook, item: Item, dirty: list[Client]) -> None:
                 subscription.seq = item.seq
 
 
+def _new_book(channel: str, symbol: str, interval: str) -> AnyBook:
+    return EventBook(channel, symbol) if channel in EVENTS else Book(symbol, interval)
+
+
 def _redis_channel(channel: str, symbol: str, interval: str) -> bytes:
-    return (f"tick:{symbol}" if channel == TICKS else f"bar:{symbol}:{interval}").encode()
+    return (f"{EVENTS[channel].prefix}:{symbol}" if channel in EVENTS else f"bar:{symbol}:{interval}").encode()

@@ -1,4 +1,4 @@
-"""What a stream carries: a published bar or tick, and its update as a frame, made once for all who get it."""
+"""What a stream carries: a published bar or event, and its update as a frame, made once for all who get it."""
 
 import time
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ import msgspec
 from api.ws.frames import frame
 from core.errors import InputError
 
-BARS, INDICATORS, TICKS = "bars", "indicators", "ticks"
+BARS, INDICATORS = "bars", "indicators"
+TICKS, PREDICTIONS, ANOMALIES = "ticks", "predictions", "anomalies"
 FORMING = "forming"
 _INDICATORS_KEY = b',"indicators":{'
 
@@ -30,32 +31,60 @@ class _BarHead(msgspec.Struct):
     processed_us: int | None = None
 
 
-class _TickHead(msgspec.Struct):
+class _EventHead(msgspec.Struct):
     stream_seq: int
     event_us: int
+    interval: str = ""
     received_us: int | None = None
     relayed_us: int | None = None
 
 
+class _LastHead(msgspec.Struct):
+    event_us: int
+    interval: str
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """A channel of events by symbol, published on the Redis channel `{prefix}:{symbol}`.
+
+    `kept`: Redis has the last one of each interval under the key `{prefix}:{symbol}:{interval}`. `droppable`: when too
+    many wait for a client, they are left out and counted.
+    """
+
+    prefix: str
+    kept: bool = True
+    droppable: bool = False
+
+
+EVENTS: dict[str, Events] = {
+    TICKS: Events("tick", kept=False, droppable=True),
+    PREDICTIONS: Events("prediction"),
+    ANOMALIES: Events("anomaly"),
+}
+
 _bar_head = msgspec.json.Decoder(_BarHead)
-_tick_head = msgspec.json.Decoder(_TickHead)
+_event_head = msgspec.json.Decoder(_EventHead)
+_last_head = msgspec.json.Decoder(_LastHead)
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What one can subscribe to; `interval` is empty for ticks. `opening` is how each of its updates begins."""
+    """What one can subscribe to; `interval` is empty for events. `opening` is how each of its updates begins."""
 
     channel: str
     symbol: str
     interval: str
     opening: bytes
+    droppable: bool
 
     @classmethod
     def of(cls, channel: str, symbol: str, interval: str) -> "Stream":
         named = {"type": "update", "channel": channel, "symbol": symbol}
         if interval:
             named["interval"] = interval
-        return cls(channel, symbol, interval, msgspec.json.encode(named)[:-1] + b',"seq":')
+        opening = msgspec.json.encode(named)[:-1] + b',"seq":'
+        return cls(channel, symbol, interval, opening, channel in EVENTS and EVENTS[channel].droppable)
 
 
 class Item(Protocol):
@@ -149,20 +178,37 @@ class BarItem(_Framed):
         )
 
 
-class TickItem(_Framed):
-    """A tick as the tick relay published it. Never conflated."""
+class LastEvent:
+    """The last event of an interval as Redis keeps it, without a number."""
 
-    __slots__ = ("conflates", "seq", "size", "stamps", "start", "tick")
+    __slots__ = ("event_us", "interval", "size", "text")
+
+    def __init__(self, payload: bytes) -> None:
+        try:
+            head = _last_head.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"not an event: {error}") from None
+        self.event_us, self.interval, self.size, self.text = head.event_us, head.interval, len(payload), payload
+
+    def shown(self, channel: str) -> bytes | None:  # noqa: ARG002
+        return self.text
+
+
+class EventItem(_Framed):
+    """An event as it was published. Never conflated."""
+
+    __slots__ = ("conflates", "event_us", "interval", "seq", "size", "stamps", "start", "text")
 
     def __init__(self, payload: bytes) -> None:
         super().__init__()
         try:
-            head = _tick_head.decode(payload)
+            head = _event_head.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"not a published tick: {error}") from None
+            raise InputError(f"not a published event: {error}") from None
         self.seq, self.conflates, self.size = head.stream_seq, False, len(payload)
         self.start = -1
-        self.tick = _bare(payload)
+        self.event_us, self.interval = head.event_us, head.interval
+        self.text = _bare(payload)
         self.stamps = b'{"event_us":%d,"received_us":%b,"processed_us":null,"relayed_us":%b' % (
             head.event_us,
             _number(head.received_us),
@@ -170,7 +216,7 @@ class TickItem(_Framed):
         )
 
     def shown(self, channel: str) -> bytes | None:  # noqa: ARG002
-        return self.tick
+        return self.text
 
     def _make(self, stream: Stream, prev_seq: int, dropped: int) -> bytes:
         return frame(
@@ -180,15 +226,19 @@ class TickItem(_Framed):
                 self.seq,
                 prev_seq,
                 _dropped(dropped),
-                self.tick,
+                self.text,
                 self.stamps,
                 time.time_ns() // 1000,
             )
         )
 
 
+Shown = BarItem | EventItem | LastEvent
+"""What a snapshot can hold."""
+
+
 class Snapshot:
-    """Bars that a stream shows at once, as of `seq`, in place of updates; `mode` says why.
+    """Bars or events that a stream shows at once, as of `seq`, in place of updates; `mode` says why.
 
     `fresh`: what was asked for; `resume`: what came since the client's seq; `resync`: what the server itself missed.
     """
@@ -196,7 +246,7 @@ class Snapshot:
     conflates = False
     start = -1
 
-    def __init__(self, seq: int, bars: Sequence[BarItem | TickItem], mode: str, **more: Any) -> None:
+    def __init__(self, seq: int, bars: Sequence[Shown], mode: str, **more: Any) -> None:
         self.seq = seq
         self.size = 100 + sum(bar.size for bar in bars)
         self._bars, self._mode, self._more = bars, mode, more

@@ -7,12 +7,11 @@ from typing import Any
 import orjson
 
 from api.times import parse_time
-from api.ws.items import BARS, INDICATORS, TICKS
+from api.ws.items import BARS, EVENTS, INDICATORS
 from core.intervals import INTERVALS
 from core.records import MIN_EVENT_US
 
-CHANNELS = (BARS, TICKS, INDICATORS)
-PLANNED = ("anomalies", "predictions")
+CHANNELS = (BARS, INDICATORS, *EVENTS)
 TYPES = ("subscribe", "unsubscribe", "ping", "auth")
 MAX_ID_LENGTH = 64
 MAX_SNAPSHOT = 1_000
@@ -82,7 +81,7 @@ def _request(message: dict[str, Any], asked: Id, max_symbols: int) -> Request:
         raise Refusal("unknown_field", f"no such field; known: {', '.join(sorted(known))}", extra[0][:MAX_ID_LENGTH])
     channel = _channel(message.get("channel"))
     symbols = _symbols(message.get("symbols"), max_symbols)
-    interval = "" if channel == TICKS else _interval(message.get("interval", "1m"))
+    interval = "" if channel in EVENTS else _interval(message.get("interval", "1m"))
     if kind == "unsubscribe":
         return Request(kind, asked, channel, symbols, interval)
     return Request(
@@ -106,11 +105,9 @@ def _id(value: Any) -> Id:
 
 
 def _channel(value: Any) -> str:
-    if isinstance(value, str) and value in PLANNED:
-        raise Refusal("channel_unavailable", f"nothing publishes {value} yet", "channel")
     if not isinstance(value, str) or value not in CHANNELS:
-        names = (*CHANNELS, *PLANNED)
-        raise Refusal("unknown_channel", f"unknown channel; known: {', '.join(names)}", "channel", known=names)
+        text = f"unknown channel; known: {', '.join(CHANNELS)}"
+        raise Refusal("unknown_channel", text, "channel", known=CHANNELS)
     return value
 
 

@@ -5,11 +5,11 @@ import contextlib
 import time
 from typing import Any
 
-from api.ws.books import AnyBook, Book, TickBook
+from api.ws.books import AnyBook, Book, EventBook
 from api.ws.client import Client, Subscription
 from api.ws.frames import encode
 from api.ws.hub import Hub
-from api.ws.items import TICKS, BarItem, Snapshot
+from api.ws.items import EVENTS, BarItem, Snapshot
 from api.ws.requests import Refusal, Request
 from api.ws.symbols import KnownSymbols
 from core.errors import StoreUnavailable
@@ -75,7 +75,7 @@ class Subscribing:
             raise Refusal("unknown_symbol", text, "symbols", symbols=unknown)
 
     def _check_since(self, request: Request) -> None:
-        if request.since is None or request.channel == TICKS:
+        if request.since is None or request.channel in EVENTS:
             return
         length = INTERVALS[request.interval].us
         if any(time.time_ns() // 1000 - start > self._max_bars * length for start in request.since.values()):
@@ -88,8 +88,8 @@ class Subscribing:
         resumed = None if seq is None else book.since_seq(seq)
         if resumed is not None:
             self._join(client, request, book, resumed, "resume")
-        elif isinstance(book, TickBook):
-            self._join(client, request, book, [], "fresh")
+        elif isinstance(book, EventBook):
+            self._join(client, request, book, book.last() if request.snapshot else [], "fresh")
         elif since is not None:
             await self._since(client, request, book, since)
         else:

@@ -224,11 +224,15 @@ def test_training_begins_when_it_is_due(tmp_path: Path, bundle: Bundle) -> None:
     clock = ManualClock(bundle.card["made_us"])
     training = Training(settings, "1m", clock)
     hour = 3_600_000_000
+    data = bundle.card["report"]["data"] | {"from": "2025-01-01T00:00:00.000000Z", "to": "2026-01-01T00:00:00.000000Z"}
+    old = Bundle(bundle.version, bundle.models, bundle.card | {"report": {"data": data}})
     assert not training.due(bundle)
-    clock.advance(24 * hour - 1)
+    clock.advance(20 * hour - 1)
     assert not training.due(bundle)
-    clock.advance(1)
-    assert training.due(bundle) and training.due(None)
+    clock.advance(1)  # as long again as its 1,200 minute bars
+    assert training.due(bundle) and not training.due(old) and training.due(None)
+    clock.advance(4 * hour)
+    assert training.due(old)
     training.tried()
     assert not training.due(bundle) and not training.due(None)
     clock.advance(hour)

@@ -18,8 +18,10 @@ from pydantic import SecretStr
 from conf.settings import Settings
 from local.redis import Redis
 from stores.redis import RedisStore
+from stores.redis_predictions import PredictionBoard
 from stores.timescale import TimescaleStore
 from tests.batches import make_bars
+from tests.integration.test_socket_events import said
 from tests.ws_bars import Writer, at, final, forming
 from tests.ws_client import SocketClient, run, socket_server
 
@@ -54,6 +56,8 @@ def test_redis_killed_in_mid_stream_costs_no_final_bar(
     async def follow(url: str) -> None:
         async with SocketClient(url) as client:
             await client.subscribe("AAPL")
+            await client.subscribe("AAPL", channel="predictions")
+            await asyncio.to_thread(board.write, [said(1)])
             await asyncio.to_thread(write, 1, 2)
             await asyncio.to_thread(store.write_live, [forming(3, 9)])
             await client.until(lambda: at(3) in client.held())
@@ -62,6 +66,7 @@ def test_redis_killed_in_mid_stream_costs_no_final_bar(
                 forget(doomed)
             await asyncio.to_thread(lambda: write(3, 4, redis=False))
             await asyncio.to_thread(doomed.start)
+            await asyncio.to_thread(board.write, [said(2)])  # whether or not the API listens again already
             # The relay reads the last minute again, with what the client has long had.
             again = [forming(2, 1), forming(3, 5), forming(3, 9), forming(5, 1)]
             await asyncio.to_thread(store.write_live, again)
@@ -73,12 +78,22 @@ def test_redis_killed_in_mid_stream_costs_no_final_bar(
             assert any(each["mode"] == "resync" for each in client.of("snapshot"))
             finals = [start for _, start, _ in client.finals]
             assert len(finals) == len(set(finals)) == 6
+            await client.until(lambda: at(2) in predicted(client))
+            assert predicted(client)[0] == at(1)
+
+    def predicted(client: SocketClient) -> list[int]:
+        told = [each for each in client.messages if each.get("channel") == "predictions" and "data" in each]
+        return [
+            row["start"] for each in told for row in (each["data"] if each["type"] == "snapshot" else [each["data"]])
+        ]
 
     write(0)
+    board = PredictionBoard(doomed.url, 300)
     settings = Settings(redis_url=SecretStr(doomed.url), postgres_dsn=SecretStr(postgres_dsn), api_auth="off")
     with socket_server(settings) as url:
         run(follow(url))
     store.close()
+    board.close()
 
 
 def test_subscription_while_redis_is_down_is_refused_and_works_later(doomed: Redis, postgres_dsn: str) -> None:

@@ -127,8 +127,6 @@ BAD: list[tuple[Any, str, str | None]] = [
     ({}, "unknown_type", "type"),
     ({"type": "subscribe", "channel": "trades", "symbols": ["AAPL"]}, "unknown_channel", "channel"),
     ({"type": "subscribe", "channel": {}, "symbols": ["AAPL"]}, "unknown_channel", "channel"),
-    ({"type": "subscribe", "channel": "anomalies", "symbols": ["AAPL"]}, "channel_unavailable", "channel"),
-    ({"type": "subscribe", "channel": "predictions", "symbols": ["AAPL"]}, "channel_unavailable", "channel"),
     ({"type": "subscribe", "channel": "bars", "symbols": ["AAPL"], "interval": "1h"}, "unknown_interval", "interval"),
     ({"type": "subscribe", "channel": "bars", "symbols": ["AAPL"], "interval": []}, "unknown_interval", "interval"),
     ({"type": "subscribe", "channel": "bars", "symbols": []}, "invalid_field", "symbols"),

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from api.ws import client, requests
-from api.ws.items import BARS, INDICATORS, TICKS
+from api.ws.items import ANOMALIES, BARS, INDICATORS, PREDICTIONS, TICKS
 from core.intervals import INTERVALS
 from tests.ws_client import ASYNCAPI, validators
 
@@ -50,8 +50,10 @@ def test_examples_are_valid_and_nothing_at_all_is_not(name: str) -> None:
 
 
 def test_document_lists_what_the_code_knows() -> None:
-    assert SCHEMAS["channel"]["enum"] == [BARS, TICKS, INDICATORS] == list(requests.CHANNELS)
-    assert SCHEMAS["subscribe"]["properties"]["channel"]["enum"] == [*requests.CHANNELS, *requests.PLANNED]
+    channels = [BARS, INDICATORS, TICKS, PREDICTIONS, ANOMALIES]
+    assert SCHEMAS["channel"]["enum"] == channels == list(requests.CHANNELS)
+    page = (ASYNCAPI.parent / "websocket.md").read_text()
+    assert all(f"| `{channel}` |" in page for channel in channels)
     assert SCHEMAS["interval"]["enum"] == list(INTERVALS)
     assert SCHEMAS["subscribe"]["properties"]["snapshot"]["maximum"] == requests.MAX_SNAPSHOT
     assert set(SCHEMAS["subscribe"]["properties"]) == requests._FIELDS["subscribe"]

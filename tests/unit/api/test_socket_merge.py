@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.ws.books import NEWEST_BARS, Book, TickBook
+from api.ws.books import NEWEST_BARS, Book, EventBook
 from api.ws.client import Client, Counters, Limits, Subscription
 from api.ws.frames import frame, payload_of
 from api.ws.hub import fan_out
-from api.ws.items import BARS, BarItem, Snapshot
+from api.ws.items import BARS, BarItem, LastEvent, Snapshot
 from core.errors import InputError
 from stores.redis import live_rows
 from tests.batches import make_bars
@@ -205,7 +205,7 @@ def test_message_that_is_old_or_older_than_what_is_known_is_no_news() -> None:
 
 
 def test_dropped_ticks_are_counted_where_they_are_missing() -> None:
-    book, pipe = TickBook("AAPL"), Pipe()
+    book, pipe = EventBook("ticks", "AAPL"), Pipe()
     client = Client(pipe, Limits(frames=5), Counters())
     book.followers["ticks"][client] = Subscription(client, book.streams["ticks"], 0)
     dirty: list[Client] = []
@@ -228,6 +228,37 @@ def test_dropped_ticks_are_counted_where_they_are_missing() -> None:
     told = [(each["seq"] - BASE, each.get("dropped")) for each in pipe.messages]
     assert told == [(1, None), (2, None), (3, None), (4, None), (5, None), (6, None), (20, 13), (21, None)]
     assert pipe.messages[6]["prev_seq"] == BASE + 6
+
+
+@pytest.mark.parametrize("channel", ["predictions", "anomalies"])
+def test_other_events_wait_where_ticks_would_be_dropped(channel: str) -> None:
+    book, pipe = EventBook(channel, "AAPL"), Pipe()
+    client = Client(pipe, Limits(frames=5), Counters())
+    book.followers[channel][client] = Subscription(client, book.streams[channel], 0)
+    dirty: list[Client] = []
+    pipe.block(client)
+    for seq in range(1, 10):
+        event, _ = book.take(b'{"stream_seq":%d,"relayed_us":1,"event_us":2,"interval":"1m"}' % (BASE + seq))
+        assert event is not None
+        fan_out(book, event, dirty)
+    pipe.free()
+    assert [each["seq"] - BASE for each in pipe.messages] == list(range(1, 10))
+    assert not any("dropped" in each for each in pipe.messages)
+
+
+def test_last_events_are_by_interval_and_never_go_back() -> None:
+    book = EventBook("anomalies", "AAPL")
+
+    def kept(interval: str, event_us: int, rule: str) -> LastEvent:
+        return LastEvent(b'{"event_us":%d,"interval":"%b","rule":"%b"}' % (event_us, interval.encode(), rule.encode()))
+
+    first = [kept("15m", 5, "a"), kept("1m", 5, "a")]
+    assert book.add(first) == first and book.add(first) == []
+    book.take(b'{"stream_seq":%d,"relayed_us":1,"event_us":9,"interval":"1m","rule":"b"}' % BASE)
+    assert [event.event_us for event in book.last()] == [9, 5]
+    assert book.add([kept("1m", 5, "a")]) == [], "what was published stays newer"
+    other = kept("1m", 9, "c")  # another rule of the same bar
+    assert book.add([other]) == [other] and book.last()[0] is other
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
