@@ -58,6 +58,15 @@ class NoPrice(TickstreamError):
         super().__init__(f"no price of {symbol} yet: no bar of it is stored")
 
 
+class UnknownBar(TickstreamError):
+    """No bar of that start is final."""
+
+    def __init__(self, symbol: str, interval: str, start: str) -> None:
+        super().__init__(
+            f"no final {interval} bar of {symbol} starts at {start}: nothing was traded there, or it is still forming"
+        )
+
+
 class NotPolled(TickstreamError):
     """No price of the symbol is held; the message says what to do."""
 
@@ -91,6 +100,14 @@ class UnknownJob(TickstreamError):
         super().__init__(f"no polling job {job_id}; GET /api/v1/prices/poll lists those there are")
 
 
+class Stated(TickstreamError):
+    """An error that says its own status and kind."""
+
+    def __init__(self, status: int, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.kind = status, kind
+
+
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem+json."""
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -115,8 +132,12 @@ async def _ours(request: Request, error: Exception) -> Problem:
         return Problem(request, 404, "unknown-symbol", str(error))
     if isinstance(error, NoPrice | NotPolled):
         return Problem(request, 404, "no-price", str(error))
+    if isinstance(error, UnknownBar):
+        return Problem(request, 404, "unknown-bar", str(error))
     if isinstance(error, UnknownJob):
         return Problem(request, 404, "unknown-job", str(error))
+    if isinstance(error, Stated):
+        return Problem(request, error.status, error.kind, str(error))
     if isinstance(error, InvalidParameter):
         return Problem(request, 422, "invalid-parameter", str(error), errors=[error.broken])
     if isinstance(error, NotAcceptable):

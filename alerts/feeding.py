@@ -1,0 +1,190 @@
+"""The topics that the alerter follows, from the places that its database remembers."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from alerts.values import ClosedBar, closed
+from core.anomalies.finding import Finding
+from stores.alerts import Place
+from stores.kafka import take
+
+BATCH = 5_000
+TOGETHER_SECONDS = 0.1
+ASK_SECONDS = 3.0
+LOOK_SECONDS = 10.0
+FIRST_LOOK_SECONDS = 2.0
+_finding = msgspec.json.Decoder(Finding)
+_log = structlog.get_logger("alerts")
+
+
+class _Bar(msgspec.Struct):
+    """A record of `bars`: amounts are decimal text, a price may be null."""
+
+    symbol: str
+    interval: str
+    start: int
+    end: int
+    rev: int = 1
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    close: float | None = None
+    volume: float | None = None
+    notional: float | None = None
+
+
+_bar = msgspec.json.Decoder(_Bar, strict=False)
+
+
+class Batch(msgspec.Struct):
+    """What came, in the order of each partition, and what is to be read next."""
+
+    bars: list[ClosedBar]
+    findings: list[Finding]
+    places: dict[Place, int]
+
+
+class _Read(NamedTuple):
+    """A record: the end of its bar in epoch us, what it is, and its offset. One that is none of ours has no end."""
+
+    end: int
+    record: ClosedBar | Finding | None
+    offset: int
+
+
+class Feed:
+    """Reads `bars` and, once there is such a topic, `anomalies`, in order of the ends of bars over all partitions.
+
+    The bars of a symbol are spread over the partitions, so a backlog that is read unevenly would mix them up: while one
+    partition has more to give, what the others gave beyond it waits here, and counts as not read.
+    A partition without a place begins at its end: alerts are not about the time before there was an alerter. While the
+    broker does not answer there is nothing to be had, and no error.
+    """
+
+    def __init__(self, bootstrap: str, bars: str, anomalies: str, places: Mapping[Place, int]) -> None:
+        self._bars, self._anomalies = bars, anomalies
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": f"{bars}.alerts",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",  # of a place that is no more: retention has passed it
+                "fetch.wait.max.ms": 50,
+                "log_level": 0,
+            }
+        )
+        self._known = dict(places)
+        self._queues: dict[Place, deque[_Read]] = {}
+        self._next: dict[Place, int] = {}
+        self._goal: dict[Place, int] = {}
+        self._looked_at = float("-inf")
+
+    @property
+    def connected(self) -> bool:
+        """Whether it knows what to read."""
+        return bool(self._queues)
+
+    @property
+    def behind(self) -> bool:
+        """Whether records wait that were there when they were last asked about."""
+        return any(self._open(place) or queue for place, queue in self._queues.items())
+
+    def take(self, seconds: float) -> Batch:
+        """What has come; waits for as long as nothing has. What comes together is taken together.
+
+        The first batch of a partition has its place, even where nothing has come.
+        """
+        batch = Batch([], [], {})
+        try:
+            batch.places |= self._assign()
+            if self._gather(seconds):
+                self._look_ahead()
+        except KafkaException as error:
+            _log.warning("topics cannot be read", error=error.args[0].str())
+        if not self.connected:
+            time.sleep(seconds)
+        self._release(batch)
+        return batch
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _assign(self) -> dict[Place, int]:
+        """Follow partitions that are new, from their places, which are the answer. Raises KafkaException."""
+        pause = LOOK_SECONDS if self.connected else FIRST_LOOK_SECONDS
+        if time.monotonic() - self._looked_at < pause:
+            return {}
+        self._looked_at = time.monotonic()
+        new = [place for place in self._partitions() if place not in self._queues]
+        begun: dict[Place, int] = {}
+        for place in new:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ASK_SECONDS)
+            # What was created while we look on is read whole.
+            at = self._known.get(place, low if self.connected else high)
+            begun[place] = at if low <= at <= high else low
+            self._goal[place] = high
+        if begun:
+            self._next |= begun
+            self._queues |= {place: deque() for place in begun}
+            self._consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
+        return begun
+
+    def _partitions(self) -> list[Place]:
+        found = self._consumer.list_topics(timeout=ASK_SECONDS).topics
+        topics = [name for name in (self._bars, self._anomalies) if name in found and found[name].error is None]
+        if self._bars not in topics:
+            return []
+        return [(name, number) for name in topics for number in found[name].partitions]
+
+    def _gather(self, seconds: float) -> int:
+        """Put what has come into the queues; how many records that are. Partitions are written one after the other."""
+        count = 0
+        while found := take(self._consumer, TOGETHER_SECONDS if count else seconds, BATCH):
+            for message in found:
+                self._keep(message)
+            count += len(found)
+            if count >= BATCH:
+                break
+        return count
+
+    def _look_ahead(self) -> None:
+        """How far each partition goes. Raises KafkaException."""
+        for place in self._next:
+            high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ASK_SECONDS)[1]
+            self._goal[place] = max(self._goal[place], high)
+
+    def _open(self, place: Place) -> bool:
+        return self._next[place] < self._goal[place]
+
+    def _keep(self, message: Message) -> None:
+        """Put a record into the queue of its partition."""
+        topic, partition, offset = str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
+        record: ClosedBar | Finding | None = None
+        try:
+            value = message.value() or b""
+            bar = topic == self._bars
+            record = closed(msgspec.structs.asdict(_bar.decode(value))) if bar else _finding.decode(value)
+        except msgspec.DecodeError as error:
+            _log.error("not a record of ours", topic=topic, partition=partition, offset=offset, error=str(error))
+        end = 0 if record is None else record.end
+        self._queues[topic, partition].append(_Read(end, record, offset))
+        self._next[topic, partition] = offset + 1
+
+    def _release(self, batch: Batch) -> None:
+        """Everything up to where the first partition ends that has more to give."""
+        while heads := [(queue[0].end, place) for place, queue in self._queues.items() if queue]:
+            if any(not queue and self._open(place) for place, queue in self._queues.items()):
+                return
+            place = min(heads)[1]
+            _, record, offset = self._queues[place].popleft()
+            batch.places[place] = offset + 1
+            if isinstance(record, ClosedBar):
+                batch.bars.append(record)
+            elif record is not None:
+                batch.findings.append(record)
