@@ -36,6 +36,7 @@ CONTENT = {
     "market": "#market-grid .ag-center-cols-container .ag-row",
     "pipeline": "#page .js-plotly-plot .main-svg",
     "quality": "#page .js-plotly-plot .main-svg",
+    "alerts": "#alerts-cards .part-card",
 }
 _WATCH = """
 (() => {

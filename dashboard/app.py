@@ -25,7 +25,7 @@ from dashboard.reader import Reader
 
 FOLDER = Path(__file__).parent
 ASSETS = FOLDER / "assets"
-EARLY = ("paint.js", "wire.js", "live.js", "shell.js")
+EARLY = ("paint.js", "wire.js", "live.js", "shell.js", "parts.js")
 """Loaded before the scripts of components and pages, in this order."""
 BOOTSTRAP = "/vendor/bootstrap.css"
 OWN_PATHS = ("/_", "/assets/", "/vendor/", "/health/", "/live")

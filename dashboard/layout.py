@@ -8,13 +8,13 @@ import dash_bootstrap_components as dbc
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
-from dashboard.pages import PAGES, Page
+from dashboard.pages import PAGES, Page, page_keys
 
 KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Everywhere",
         (
-            *((f"g {page.name[0]}", f"go to {page.title}") for page in PAGES.values()),
+            *((f"g {key}", f"go to {PAGES[name].title}") for name, key in page_keys(PAGES).items()),
             ("t", "light or dark"),
             ("?", "show or hide these keys"),
         ),
@@ -170,7 +170,7 @@ def _navbar() -> Component:
                 className="tools",
             ),
         ],
-        className="navbar navbar-expand-md",
+        className="navbar navbar-expand-lg",
     )
 
 

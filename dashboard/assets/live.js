@@ -12,6 +12,7 @@
   const {guarded, send} = wire;
   const MOST_SYMBOLS = 100;     // in one message
   const FORMING = "forming";
+  const EVENTS = ["ticks", "predictions", "anomalies"];  // streams of a symbol, whatever the interval
 
   const streams = new Map();    // key -> {key, channel, symbol, interval, seq, final, broken, parties: Set}
   const parties = new Map();    // id of a subscription -> {id, channel, interval, snapshot, symbols, waiting, handlers}
@@ -38,7 +39,7 @@
   function subscribe(wanted, handlers) {
     const {channel, interval = "1m", snapshot = 1} = wanted;
     const symbols = [...new Set(wanted.symbols)];
-    const party = {id: `s${nextId++}`, channel, interval: channel === "ticks" ? "" : interval, snapshot, symbols,
+    const party = {id: `s${nextId++}`, channel, interval: EVENTS.includes(channel) ? "" : interval, snapshot, symbols,
                    waiting: new Set(symbols), handlers};
     parties.set(party.id, party);
     symbols.forEach((symbol) => join(party, symbol));
@@ -148,7 +149,7 @@
 
   /* From the last final bar on, the API can say what was missed, however long ago it was. */
   function note(stream, barState, bar) {
-    if (bar.rev > 0 && barState !== FORMING && bar.start > (stream.final || 0)) { stream.final = bar.start; }
+    if (stream.interval && bar.rev > 0 && barState !== FORMING && bar.start > (stream.final || 0)) { stream.final = bar.start; }
   }
 
   function hearError(message) {

@@ -3,7 +3,6 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   let newest = null;
-  let told = null;
 
   /* The part of the checked bars that was right as first made, never rounded up to 100. */
   function ratioText({checked, matched}) {
@@ -66,30 +65,20 @@
   function onPush(data) {
     newest = data;
     drawBadge();
-    if (!byId("quality-news")) { told = null; return; }
-    const now = digest(data);
-    if (told !== null && told !== now) { window.dash_clientside.set_props("quality-news", {data: now}); }
-    told = now;
-  }
-
-  /* A callback: the symbol is in the URL. */
-  function chosen(symbol) {
-    if (!byId("quality-page") || !symbol) { return; }
-    const query = symbol === "*" ? "" : `?symbol=${encodeURIComponent(symbol)}`;
-    if (window.location.pathname === "/quality" && window.location.search !== query) {
-      window.history.replaceState(window.history.state, "", `/quality${query}`);
-    }
+    tell(digest(data));
   }
 
   /* All revisions of a bar, which the button names. */
   function onClick(event) {
-    const button = event.target.closest(".quality-button");
+    const button = event.target.closest("#quality-amendments .part-button");
     if (button) { window.dash_clientside.set_props("quality-asked", {data: {bar: button.value, at: Date.now()}}); }
   }
 
   globalThis.tickstreamQuality = {badgeOf, digest, ratioText};
   if (typeof document === "undefined") { return; }
-  window.dash_clientside = Object.assign(window.dash_clientside || {}, {quality: {chosen}});
+  const {chosen, teller} = window.tickstreamParts;
+  const tell = teller("quality");
+  window.dash_clientside = Object.assign(window.dash_clientside || {}, {quality: {chosen: chosen("/quality")}});
   document.addEventListener("click", onClick);
   window.tickstream.follow("quality", {}, onPush);
   setInterval(() => { if (newest && byId("quality-badge") && !byId("quality-badge").firstChild) { drawBadge(); } }, 1000);

@@ -90,13 +90,23 @@
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) { return; }
     if (performance.now() < chordUntil) {
       chordUntil = 0;
-      const link = pages().find((each) => each.id[4] === event.key);
+      const link = keyed().get(event.key);
       if (link) { event.preventDefault(); event.stopPropagation(); link.click(); }
       return;
     }
     if (event.key === "g") { chordUntil = performance.now() + CHORD_MS; return; }
     if (event.key === "t") { flip(); }
     if (event.key === "?") { toggleKeys(); }
+  }
+
+  /* Each page by the first letter of its name that no page before it has, as the help says. */
+  function keyed() {
+    const found = new Map();
+    for (const link of pages()) {
+      const key = [...link.id.slice("nav-".length)].find((letter) => !found.has(letter));
+      found.set(key, link);
+    }
+    return found;
   }
 
   const toggleKeys = () => setProps("keys", {is_open: document.querySelector(".modal.show") === null});

@@ -16,8 +16,9 @@ from dash.development.base_component import Component
 from dashboard.client import ApiClient, ApiDown, ApiRefused
 from dashboard.figures.quality import calendar_figure, lateness_figure
 from dashboard.pages.quality_tables import amendments_table, gaps_table, revisions_table
-from dashboard.pages.quality_view import cards, explained
+from dashboard.pages.quality_view import EXPLAINED, cards
 from dashboard.pages.quality_words import late_text, sentence, time_text
+from dashboard.parts import EVERY, graph, head, section, symbol_choice, symbol_options
 from dashboard.theme import theme_of
 
 Row = Mapping[str, Any]
@@ -28,7 +29,6 @@ MOST_AMENDMENTS = 25
 MOST_GAPS = 25
 AMENDED_DAYS = 7
 RUNS = 120
-EVERY = "*"  # the choice of all symbols: no symbol is called so
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,13 @@ class Found:
 def layout(query: dict[str, str]) -> Component:
     """The page without figures."""
     symbol = query.get("symbol") or EVERY
-    choice = dbc.Select(
-        id="quality-symbol",
-        options=[{"label": "All symbols", "value": EVERY}] + ([_option(symbol)] if symbol != EVERY else []),
-        value=symbol,
-        size="sm",
-    )
     return html.Div(
         [
-            html.Div(
-                [html.H1("Data quality", className="h4"), html.Div(choice, className="quality-choice")],
-                className="quality-head",
-            ),
-            html.P("Asking the API …", id="quality-sentence", role="status"),
-            html.Div(id="quality-cards", className="quality-cards"),
-            _section("calendar", "Match by day", _graph("calendar")),
-            _section("late", "Late ticks", [html.P(id="quality-late-text"), _graph("late")]),
+            head("Data quality", symbol_choice("quality-symbol", symbol)),
+            html.P("Asking the API …", id="quality-sentence", className="part-sentence", role="status"),
+            html.Div(id="quality-cards", className="part-cards"),
+            _section("calendar", "Match by day", graph("quality-calendar")),
+            _section("late", "Late ticks", [html.P(id="quality-late-text"), graph("quality-late")]),
             _section("amendments", "Amended bars", html.Div(id="quality-amendments")),
             _section("gaps", "Gaps of feeds", html.Div(id="quality-gaps")),
             dbc.Modal(
@@ -111,8 +102,7 @@ def register(app: Dash, client: ApiClient) -> None:
             known = await client.symbols()
         except (ApiDown, ApiRefused):
             return no_update
-        named = sorted({*known, *([chosen] if chosen not in (None, EVERY) else [])})
-        return [{"label": "All symbols", "value": EVERY}, *map(_option, named)]
+        return symbol_options(known, chosen)
 
     @app.callback(
         Output("quality-modal", "is_open"),
@@ -170,20 +160,9 @@ def shown(found: Found, symbol: str | None, theme: str | None) -> tuple[Any, ...
     )
 
 
-def _option(symbol: str) -> dict[str, str]:
-    return {"label": symbol, "value": symbol}
-
-
 def _more(answer: Row, count: int) -> Component | None:
     return html.P(f"Only the newest {count} are shown.", className="muted") if answer["truncated"] else None
 
 
-def _graph(name: str) -> Component:
-    empty = {"data": [], "layout": {"height": 200, "xaxis": {"visible": False}, "yaxis": {"visible": False}}}
-    return dcc.Graph(id=f"quality-{name}", figure=empty, config={"displayModeBar": False})
-
-
 def _section(name: str, title: str, content: Any) -> Component:
-    return html.Section(
-        [explained(name, title), *(content if isinstance(content, list) else [content])], className="quality-part"
-    )
+    return section(f"quality-info-{name}", title, EXPLAINED[name], content)

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
 
-from dash import dcc, html
+from dash import html
 from dash.development.base_component import Component
 
 from dashboard.pages.quality_words import NAMES, VALUES, changes, duration_text, reason_of, time_text, value_text
+from dashboard.parts import chart_link, table
 
 Row = Mapping[str, Any]
 
@@ -25,7 +25,7 @@ def amendments_table(rows: Sequence[Row]) -> Component:
     if not rows:
         return html.P("No bar was amended in the last seven days.", className="muted")
     head = ("Known since (UTC)", "Symbol", "Bar (UTC)", "Rev", "Reason", "What changed", "")
-    return _table(head, [_amendment(row) for row in rows])
+    return table(head, [_amendment(row) for row in rows], ("What changed",))
 
 
 def revisions_table(rows: Sequence[Row]) -> Component:
@@ -34,7 +34,7 @@ def revisions_table(rows: Sequence[Row]) -> Component:
         return html.P("No revision of this bar is stored any more.", className="muted")
     head = ("Rev", "Known since (UTC)", "Reason", *(NAMES.get(name, name) for name in VALUES))
     before: Sequence[Row | None] = [None, *rows[:-1]]
-    return _table(head, [_revision(row, was) for row, was in zip(rows, before, strict=True)])
+    return table(head, [_revision(row, was) for row, was in zip(rows, before, strict=True)])
 
 
 def gaps_table(rows: Sequence[Row]) -> Component:
@@ -42,17 +42,17 @@ def gaps_table(rows: Sequence[Row]) -> Component:
     if not rows:
         return html.P("No feed has noticed a gap.", className="muted")
     head = ("From (UTC)", "Length", "Symbol", "Feed", "Cause", "State", "Ticks missing", "Came later", "Detail")
-    return _table(head, [_gap(row) for row in rows])
+    return table(head, [_gap(row) for row in rows])
 
 
 def _amendment(row: Row) -> list[Any]:
     reason = reason_of(row["reason"])
     what = " · ".join(f"{name} {old} → {new}" for name, old, new in changes(row["was"], row["now"]))
     key = f"{row['interval']} {row['start']} {row['symbol']}"
-    button = html.Button("All revisions", value=key, type="button", className="quality-button")
+    button = html.Button("All revisions", value=key, type="button", className="part-button")
     return [
         time_text(row["known_at"]),
-        _chart_link(row["symbol"], row["interval"]),
+        chart_link(row["symbol"], row["interval"]),
         f"{row['interval']} {time_text(row['start'])[:16]}",
         row["rev"],
         html.Span(reason.one, title=reason.what),
@@ -75,7 +75,7 @@ def _gap(row: Row) -> list[Any]:
     return [
         time_text(row["start"]),
         duration_text(row["seconds"]),
-        _chart_link(row["symbol"]),
+        chart_link(row["symbol"]),
         row["source"],
         html.Span(row["cause"], title=CAUSES.get(row["cause"], "")),
         html.Span(row["state"], title=STATES.get(row["state"], ""), className=f"quality-gap-{row['state']}"),
@@ -83,18 +83,3 @@ def _gap(row: Row) -> list[Any]:
         value_text(row["filled"]),
         row["detail"] or "–",
     ]
-
-
-def _chart_link(symbol: str, interval: str = "1m") -> Component:
-    return dcc.Link(symbol, href=f"/?{urlencode({'symbol': symbol, 'interval': interval})}")
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Component:
-    # A few components each, as the browser looks at all of them at every change. On a narrow screen a row is a list,
-    # and the style sheet shows each cell's title.
-    body = [html.Tr([html.Td(cell, title=title) for title, cell in zip(head, row, strict=True)]) for row in rows]
-    table = html.Table(
-        [html.Thead(html.Tr([html.Th(title, scope="col") for title in head])), html.Tbody(body)],
-        className="table table-sm quality-table",
-    )
-    return html.Div(table, className="quality-scroll", tabIndex=0)

@@ -1,13 +1,12 @@
-"""Headings with their explanations, and the row of figures on top of the data quality page."""
+"""What the headings of the data quality page explain, and the row of figures on top of it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import dash_bootstrap_components as dbc
-from dash import html
 from dash.development.base_component import Component
 
 from dashboard.pages.quality_words import duration_text, ratio_of, reasons_text, time_text
+from dashboard.parts import card
 
 Row = Mapping[str, Any]
 
@@ -40,11 +39,6 @@ CARDS = {
 }
 
 
-def explained(name: str, title: str) -> Component:
-    """A heading with a button that explains what is below it."""
-    return html.H2([title, " ", *_info(f"quality-info-{name}", EXPLAINED[name])], className="h6")
-
-
 def cards(
     today: str, totals: Sequence[Row], reasons: Mapping[str, int], runs: Sequence[Row], states: Mapping[str, int]
 ) -> list[Component]:
@@ -62,17 +56,4 @@ def cards(
 
 
 def _card(name: str, value: str, more: str = "") -> Component:
-    title, text = CARDS[name]
-    return html.Div(
-        [
-            html.Div([title, " ", *_info(f"quality-info-card-{name}", text)], className="quality-card-title"),
-            html.Div(value, className="quality-card-value", id=f"quality-card-{name}"),
-            html.Div(more or "\u00a0", className="muted quality-card-more"),
-        ],
-        className="quality-card",
-    )
-
-
-def _info(key: str, text: str) -> list[Component]:
-    button = html.Button("i", id=key, type="button", className="quality-info", title="What this is")
-    return [button, dbc.Popover(text, target=key, body=True, trigger="hover focus", placement="bottom")]
+    return card(f"quality-card-{name}", *CARDS[name], value, more)

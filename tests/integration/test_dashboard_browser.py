@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Route
 
+from core.anomalies import Finding
 from core.intervals import MINUTE_US
 from local.postgres import Postgres
 from local.redis import Redis
+from stores.anomalies import AnomalyStore
+from stores.redis_predictions import PredictionBoard, Said
 from tests import charts
 from tests.browser import DESKTOP, PHONE, SECONDS, Screen, chromium, differing, needs_browser, screen, until
 from tests.dashboard_process import Rig
@@ -27,7 +30,7 @@ SILENT = 400
 LATE_SECONDS = 0.7  # more than the socket takes to its first message
 OLDER_AT = 35  # bars left of what is visible; below it the page asks for more
 PAGES = {"chart": "/?symbol=AAPL&interval=1m&range=1h", "market": "/market", "pipeline": "/pipeline",
-         "quality": "/quality?symbol=AAPL"}  # fmt: skip
+         "quality": "/quality?symbol=AAPL", "predictions": "/predictions", "alerts": "/alerts"}  # fmt: skip
 FRAMES = """async () => {
   for (let frame = 0; frame < 10; frame += 1) { await new Promise((done) => requestAnimationFrame(done)); }
 }"""
@@ -109,9 +112,30 @@ def test_script_that_comes_after_the_first_message_misses_nothing(
         charts.shows(shown, tape.trade("AAPL"))
 
 
+def test_prediction_appears_as_it_is_said_and_grey_where_the_model_abstains(show: Opened, rig: Rig) -> None:
+    def say(minutes_ago: int, rise: float) -> None:
+        start = time.time_ns() // 1000 // MINUTE_US * MINUTE_US - minutes_ago * MINUTE_US
+        horizon = {"horizon": 5, "outcome_us": start + 6 * MINUTE_US, "expected_return": 1e-4, "rise_probability": rise,
+                   "volatility": 1e-3, "abstains": ["rise"]}  # fmt: skip
+        board.write([Said(symbol="MSFT", interval="1m", start=start, end=start + MINUTE_US, event_us=start + MINUTE_US,
+                          close=1.0, model="m1", horizons=[horizon])])  # fmt: skip
+
+    board = PredictionBoard(rig.settings.redis_url.get_secret_value(), 300)
+    shown = show(PAGES["predictions"])
+    shown.until("document.querySelector('#predictions-page').dataset.state === 'empty'")
+    say(2, 0.4821)
+    shown.until("document.querySelector('#predictions-page').dataset.state === 'live'")
+    cell = 'document.querySelector(\'#predictions-grid [row-id="MSFT|5"] [col-id="rise_probability"]\')'
+    shown.until(f"{cell}?.textContent === '48.2 %' && {cell}.classList.contains('predictions-abstains')")
+    say(1, 0.5)
+    shown.until(f"{cell}?.textContent === '50.0 %'")
+    assert "by model m1" in shown.page.locator("#predictions-notice").inner_text()
+    board.close()
+
+
 def test_keys_switch_pages_and_show_themselves(show: Opened) -> None:
     shown = show(PAGES["chart"])
-    for key, path in (("m", "/market"), ("p", "/pipeline"), ("q", "/quality"), ("c", "/")):
+    for key, path in (("m", "/market"), ("p", "/pipeline"), ("q", "/quality"), ("r", "/predictions"), ("c", "/")):
         shown.page.keyboard.press("g")
         shown.page.keyboard.press(key)
         shown.until(f"location.pathname === {json.dumps(path)}", f"g {key} leads to {path}")
@@ -361,6 +385,25 @@ def wait_for_rows(shown: Screen, rig: Rig, what: str) -> None:
     while problem := differing():
         assert time.monotonic() < deadline, f"{what}: {problem}"
         time.sleep(0.1)
+
+
+# --- alerts --------------------------------------------------------------------------------------------------------
+
+
+def test_finding_shows_on_the_alerts_page_without_a_reload(show: Opened, rig: Rig, tape: Tape) -> None:
+    shown = show("/alerts?symbol=AAPL")
+    shown.until("document.querySelector('#alerts-anomalies')?.innerText.includes('No rule found anything')")
+    shown.mark()
+    start = tape.newest("AAPL").start
+    finding = Finding(
+        symbol="AAPL", interval="1m", start=start, end=start + MINUTE_US, rev=1, event_us=start + MINUTE_US,
+        rule="price_move", severity="warning", state="firing", value=-5.4, threshold=5.0, score=1.08, since=start,
+        text="AAPL fell by 5.4 %",
+    )  # fmt: skip
+    AnomalyStore(rig.settings.postgres_dsn.get_secret_value()).write([finding])
+    shown.until("document.querySelector('#alerts-anomalies')?.innerText.includes('AAPL fell by 5.4 %')")
+    shown.until("document.querySelector('#alerts-sentence')?.innerText.includes('1 anomaly lasts')")
+    assert shown.marked
 
 
 # --- an API that goes and comes ------------------------------------------------------------------------------------

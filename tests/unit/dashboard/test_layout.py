@@ -8,7 +8,7 @@ import pytest
 from dash.development.base_component import Component
 
 from dashboard import layout
-from dashboard.pages import PAGES
+from dashboard.pages import PAGES, page_keys
 from dashboard.theme import PALETTES, Palette, Theme, template
 
 ASSETS = Path(layout.__file__).parent / "assets"
@@ -76,10 +76,10 @@ def test_unknown_path_says_so_with_links_to_every_page() -> None:
     assert all(page.path in text for page in PAGES.values())
 
 
-def test_pages_are_the_folder_and_their_first_letters_differ() -> None:
+def test_pages_are_the_folder_and_each_has_a_key() -> None:
     pages = {name for name in MODULES if "_" not in name}
     assert {page.layout.__module__.rpartition(".")[2] for page in PAGES.values()} == pages == set(PAGES)
-    assert len({name[0] for name in PAGES}) == len(PAGES), "g and the first letter leads to a page"
+    assert len(set(page_keys(PAGES).values())) == len(PAGES), "g and the letter leads to a page"
     assert len({page.path for page in PAGES.values()}) == len(PAGES)
 
 

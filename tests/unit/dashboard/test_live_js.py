@@ -37,6 +37,29 @@ def test_subscription_waits_for_the_api_and_is_asked_once() -> None:
     assert again == [], "the API's own side of the socket was never away"
 
 
+@pytest.mark.parametrize("channel", ["predictions", "anomalies"])
+def test_events_have_no_interval_whatever_they_are_about(channel: str) -> None:
+    sent, heard, resumed = run(
+        f"""
+        const own = listener();
+        const data = {{interval: "5m", start: 60, rev: 1, state: "firing"}};
+        const event = {{channel: "{channel}", interval: undefined, data}};
+        socket().open(1);
+        tickstream.subscribe({{channel: "{channel}", symbols: ["A"], interval: "1m"}}, own);
+        const sent = socket().take();
+        socket().say(snapshot("A", 3, {{...event, data: [event.data], id: "s1"}}));
+        socket().say({{...update("A", 3, 4), ...event}});
+        socket().drop();
+        clock.pass(1000);
+        socket().open(2);
+        return [sent, own.heard, socket().take()];
+        """
+    )
+    assert "interval" not in sent[0]
+    assert heard == [["snapshot", "A", "fresh", 3], ["update", "A", 4]]
+    assert resumed[0]["resume"] == {"A": 4} and not {"interval", "since"} & resumed[0].keys()
+
+
 def test_ticks_have_no_interval_and_many_symbols_go_in_parts() -> None:
     sent = run(
         """

@@ -12,9 +12,10 @@ import pytest
 from dash.development.base_component import Component
 
 from dashboard.client import ApiClient, ApiDown
-from dashboard.pages.quality import EVERY, Found, layout, read, shown
+from dashboard.pages.quality import Found, layout, read, shown
 from dashboard.pages.quality_tables import amendments_table, gaps_table, revisions_table
 from dashboard.pages.quality_view import cards
+from dashboard.parts import EVERY
 
 NOW = datetime(2024, 5, 2, 12, 30, tzinfo=UTC)
 VALUES = dict.fromkeys(("open", "high", "low", "close", "volume", "notional", "vwap"), "10.5") | {"trade_count": 2}
@@ -143,7 +144,7 @@ def test_amendment_shows_only_what_changed_and_leads_to_its_chart() -> None:
     assert "close 10.5 → 10.7" in words and "high" not in words
     (link,) = [each for each in table._traverse() if getattr(each, "href", None)]
     assert link.href == "/?symbol=BTC%2FUSD&interval=5m"
-    (button,) = [each for each in table._traverse() if getattr(each, "className", "") == "quality-button"]
+    (button,) = [each for each in table._traverse() if getattr(each, "className", "") == "part-button"]
     assert button.value == "5m 2024-05-02T12:00:00.000000Z BTC/USD"
 
 

@@ -1,0 +1,80 @@
+"""What pages of figures and tables are made of: cards, sections that explain themselves, tables, links to charts."""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import dash_bootstrap_components as dbc
+from dash import dcc, html
+from dash.development.base_component import Component
+
+EVERY = "*"
+"""The choice of all symbols: no symbol is called so."""
+
+
+def head(title: str, choice: Component) -> Component:
+    """The page's title, and what is chosen on it."""
+    return html.Div([html.H1(title, className="h4"), html.Div(choice, className="part-choice")], className="part-head")
+
+
+def symbol_choice(key: str, symbol: str) -> Component:
+    """A choice of one symbol or all of them, until the API has told which there are."""
+    made: Component = dbc.Select(id=key, options=symbol_options([], symbol), value=symbol, size="sm")
+    return made
+
+
+def symbol_options(known: Sequence[str], chosen: str | None) -> list[dict[str, str]]:
+    """All symbols, those that are known, and the one that is chosen, whether it is known or not."""
+    named = sorted({*known, *([chosen] if chosen not in (None, EVERY) else [])})
+    return [{"label": "All symbols", "value": EVERY}, *({"label": name, "value": name} for name in named)]
+
+
+def section(key: str, title: str, explanation: str, content: Any) -> Component:
+    """A part of a page under a heading with a button that explains it."""
+    heading = html.H2([title, " ", *info(key, explanation)], className="h6")
+    return html.Section([heading, *(content if isinstance(content, list) else [content])], className="part")
+
+
+def card(key: str, title: str, explanation: str, value: str, more: str = "") -> Component:
+    """A figure in large type, with what it means."""
+    return html.Div(
+        [
+            html.Div([title, " ", *info(f"{key}-info", explanation)], className="part-card-title"),
+            html.Div(value, className="part-card-value", id=key),
+            html.Div(more or "\u00a0", className="muted part-card-more"),
+        ],
+        className="part-card",
+    )
+
+
+def info(key: str, text: str) -> list[Component]:
+    """A button that explains something."""
+    button = html.Button("i", id=key, type="button", className="part-info", title="What this is")
+    return [button, dbc.Popover(text, target=key, body=True, trigger="hover focus", placement="bottom")]
+
+
+def graph(key: str) -> Component:
+    """A figure that is not there yet."""
+    empty = {"data": [], "layout": {"height": 200, "xaxis": {"visible": False}, "yaxis": {"visible": False}}}
+    return dcc.Graph(id=key, figure=empty, config={"displayModeBar": False})
+
+
+def chart_link(symbol: str, interval: str = "1m") -> Component:
+    """A symbol's name, which leads to its chart."""
+    return dcc.Link(symbol, href=f"/?{urlencode({'symbol': symbol, 'interval': interval})}")
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[Any]], wrapped: Sequence[str] = ()) -> Component:
+    """Rows under their titles; cells of the columns `wrapped` may take several lines."""
+    # A few components each, as the browser looks at all of them at every change. On a narrow screen a row is a list,
+    # and the style sheet shows each cell's title.
+    body = [html.Tr([_cell(title, cell, wrapped) for title, cell in zip(titles, row, strict=True)]) for row in rows]
+    made = html.Table(
+        [html.Thead(html.Tr([html.Th(title, scope="col") for title in titles])), html.Tbody(body)],
+        className="table table-sm part-table",
+    )
+    return html.Div(made, className="part-scroll", tabIndex=0)
+
+
+def _cell(title: str, cell: Any, wrapped: Sequence[str]) -> Component:
+    return html.Td(cell, title=title, className="words") if title in wrapped else html.Td(cell, title=title)
