@@ -18,7 +18,7 @@ from api.caching import weighted
 from api.errors import NotAcceptable
 from api.merge import Row
 from api.params import FormatName
-from api.render import FINAL_STATES, SAID_ONCE, TIMES, Numeric, amount_text, times_text
+from api.render import DAILY_NAMES, FINAL_STATES, SAID_ONCE, TIMES, Numeric, amount_text, times_text
 from stores.schema import BAR_SCHEMA, TICK_SCHEMA, TIME
 
 MEDIA_TYPES: dict[FormatName, str] = {
@@ -74,6 +74,23 @@ def _columns(schema: pa.Schema, renamed: Mapping[str, str], flags: Sequence[str]
 
 
 BAR_FORM = _columns(BAR_SCHEMA, {}, ("is_final", "synthetic"))
+_DAILY_TYPES = {
+    "day": pa.date32(),
+    "trade_count": pa.int64(),
+    "rev": pa.int32(),
+    "state": pa.string(),
+    "source": pa.string(),
+    "price_factor": pa.float64(),
+    "volume_factor": pa.float64(),
+    "is_final": pa.bool_(),
+}
+_DAILY_KEYS = (*DAILY_NAMES, "is_final")
+# Amounts wider than those of a trade: a hundred reverse splits make a large price of a small one.
+DAILY_FORM = Columns(
+    tuple(TIMES.get(key, key) for key in _DAILY_KEYS),
+    _DAILY_KEYS,
+    tuple(_DAILY_TYPES.get(key, TIME if key in TIMES else pa.decimal128(38, 8)) for key in _DAILY_KEYS),
+)
 TICK_FORM = _columns(TICK_SCHEMA, {"event_time": "event_us"}, ())
 
 

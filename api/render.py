@@ -25,6 +25,8 @@ TIMES = {"start": "start", "end": "end"} | {
     f"{moment}_us": f"{moment}_at" for moment in ("open", "close", "event", "reported", "received", "processed")
 }
 AMOUNTS = frozenset({"price", "size", "open", "high", "low", "close", "volume", "notional", "vwap"})
+DAILY_NAMES = (*("day", "start", "end", "open", "high", "low", "close", "volume", "notional", "vwap", "trade_count"),
+               *("open_us", "close_us", "rev", "state", "source", "price_factor", "volume_factor"))  # fmt: skip
 ROWS_PER_TURN = 500
 FINAL_STATES = frozenset({"final", "amended"})
 
@@ -58,6 +60,12 @@ def bar_json(row: Mapping[str, Any], numeric: Numeric) -> dict[str, Any]:
     state = row["state"]
     flags = {"is_final": state in FINAL_STATES, "synthetic": state == "synthetic"}
     return row_json(row, numeric) | flags
+
+
+def daily_json(row: Mapping[str, Any], numeric: Numeric) -> dict[str, Any]:
+    """A daily bar as an API object, by `api.models_daily`."""
+    shown = {name: row[name] for name in DAILY_NAMES}
+    return row_json(shown, numeric) | {"day": row["day"].isoformat(), "is_final": row["state"] in FINAL_STATES}
 
 
 def row_json(row: Mapping[str, Any], numeric: Numeric) -> dict[str, Any]:

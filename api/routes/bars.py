@@ -6,9 +6,11 @@ from fastapi import APIRouter, Request, Response
 
 from api.answering import answer_by_content, closed_answer, not_modified
 from api.caching import Bodies, Body, etag_of
-from api.formats import BAR_FORM, arrow_bytes, csv_bytes, wanted, with_flags
+from api.daily import DailyBars, check, wait_us
+from api.formats import BAR_FORM, DAILY_FORM, arrow_bytes, csv_bytes, wanted, with_flags
 from api.merge import Row
 from api.models import PROBLEMS, TABLES, BarsAnswer, RevisionsAnswer
+from api.models_daily import DailyBarsAnswer
 from api.paging import Page, bar_place, page_of
 from api.params import (
     BarsParams,
@@ -16,6 +18,7 @@ from api.params import (
     BarStart,
     Cached,
     Configured,
+    Days,
     FormatName,
     History,
     IntervalName,
@@ -25,7 +28,8 @@ from api.params import (
     Symbol,
 )
 from api.reading import BarsReader, Tail, asked_json, ensure_known
-from api.render import Json, bar_json, json_with, time_text
+from api.render import Json, bar_json, daily_json, json_with, time_text
+from core.intervals import DAILY
 
 router = APIRouter(prefix="/api/v1", tags=["bars"])
 
@@ -46,7 +50,7 @@ async def revisions(
     return Json({**asked, "revisions": shown})
 
 
-@router.get("/bars/{symbol:path}", response_model=BarsAnswer, responses=TABLES)
+@router.get("/bars/{symbol:path}", response_model=BarsAnswer | DailyBarsAnswer, responses=TABLES)
 async def bars(
     request: Request,
     symbol: Symbol,
@@ -54,6 +58,7 @@ async def bars(
     settings: Configured,
     history: History,
     live: Live,
+    days: Days,
     clock: Now,
     bodies: Cached,
 ) -> Response:
@@ -66,8 +71,20 @@ async def bars(
 
     A range that ends before the newest final bar does is closed: it comes from the database alone, with an `ETag` that
     changes when one of its bars is amended.
+
+    `interval=1d` gives a bar for each session: as published, where the historical tier has the day, and otherwise
+    rolled up from intraday bars; `source` says which. `adjustment` applies splits and dividends on read, anchored at
+    the newest bar. `session` is then `rth` unless it is given: the regular hours; with `all`, under the calendar of an
+    exchange, days are rolled up only, with what trades before and after.
     """
+    check(query)
     page, form = page_of("bars", symbol, query), wanted(request, query.format)
+    if query.interval == DAILY:
+        wait = wait_us(settings.lateness_seconds)
+        daily = DailyBars(symbol, query, page, settings.calendar, settings.bar_intervals, wait, days, live, clock)
+        found, told = await daily.read()
+        content = await _daily_body(daily, form, found, told)
+        return await answer_by_content(request, form, content, daily.closed, bodies)
     reader = BarsReader(symbol, query, page, settings.calendar, history, live, clock)
     newest_end_us, validator = await _validator(reader, bodies)
     closed = newest_end_us is not None and page.end <= newest_end_us
@@ -117,4 +134,30 @@ async def _body(symbol: str, query: BarsQuery, page: Page, form: FormatName, fou
             **cursors.fields(),
         }
         content = await json_with(envelope, "bars", rows, bar_json, query.numeric)
+    return Body(content, cursors.next, cursors.previous, truncated, tail)
+
+
+async def _daily_body(daily: DailyBars, form: FormatName, found: Sequence[Row], tail: Tail) -> Body:
+    symbol, query, page = daily.symbol, daily.query, daily.page
+    kept, truncated = page.cut(found)
+    cursors = page.cursors(kept, truncated, bar_place)
+    rows = query.ordered(kept)
+    asked = {"adjustment": query.adjustment, "session": query.session}
+    if form == "csv":
+        content = csv_bytes(DAILY_FORM, with_flags(rows), query.numeric)
+    elif form == "arrow":
+        about = {"symbol": symbol, "interval": query.interval, **asked}
+        content = arrow_bytes(DAILY_FORM, with_flags(rows), about)
+    else:
+        envelope = {
+            **asked_json(symbol, query),
+            **asked,
+            "as_of": time_text(query.as_of),
+            "numeric": query.numeric,
+            "calendar": daily.calendar,
+            "tail": tail,
+            "truncated": truncated,
+            **cursors.fields(),
+        }
+        content = await json_with(envelope, "bars", rows, daily_json, query.numeric)
     return Body(content, cursors.next, cursors.previous, truncated, tail)
