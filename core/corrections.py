@@ -31,14 +31,15 @@ def corrected(ticks: Iterable[Placed]) -> list[Placed]:
         elif tick.kind == "cancel":
             cancelled.add(named)
         elif tick.kind == "correct":
-            known, last = told.get(named), _age(placed)
+            known, last = told.get(named), age(placed)
             if known is None or last > known[0]:
                 told[named] = last, tick
     kept = ((named, placed) for named, placed in trades.items() if named not in cancelled)
     return [_told(placed, told[named][1]) if named in told else placed for named, placed in kept]
 
 
-def _age(placed: Placed) -> tuple[object, ...]:
+def age(placed: Placed) -> tuple[object, ...]:
+    """Sorts what was said of a trade: by receipt, then offset."""
     tick, _, offset = placed
     return tick.received_us, -1 if offset is None else offset, tick.event_us
 

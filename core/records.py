@@ -87,6 +87,8 @@ BAR_COLUMNS: tuple[str, ...] = Bar.__struct_fields__
 BAR_KEY: tuple[str, ...] = ("symbol", "interval", "start")
 # What may differ between two computations of one bar: everything else is the bar.
 BAR_PROVENANCE: frozenset[str] = frozenset({"rev", "state", "reason", "processed_us"})
+# How a bar's ticks came to us. A bar that differs in nothing else is the same bar.
+BAR_DELIVERY: frozenset[str] = frozenset({"kafka_partition", "first_offset", "last_offset", "received_us"})
 
 
 def to_scaled(text: str) -> int:

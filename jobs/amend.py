@@ -10,7 +10,7 @@ import psycopg
 import pyarrow as pa
 
 from conf.settings import Settings
-from core.records import BAR_COLUMNS, BAR_KEY, BAR_PROVENANCE
+from core.records import BAR_COLUMNS, BAR_DELIVERY, BAR_KEY, BAR_PROVENANCE
 from jobs.indicators import EXACT_BARS, BatchIndicators
 from stores import amending, snapshots
 from stores.amending import Causes, Row
@@ -19,8 +19,7 @@ from stores.schema import BAR_SCHEMA, INDICATOR_SCHEMA, values_of
 
 Key = tuple[str, str, int]
 
-# How a bar's ticks came to us. A bar that differs in nothing else is the same bar.
-DELIVERY = frozenset({"kafka_partition", "first_offset", "last_offset", "received_us"})
+DELIVERY = BAR_DELIVERY
 VALUES = tuple(name for name in BAR_COLUMNS if name not in BAR_PROVENANCE | DELIVERY | {*BAR_KEY, "end"})
 _EMPTY = (*("open", "high", "low", "close", "vwap", "open_us", "close_us", "first_trade_id", "last_trade_id"),
           *("kafka_partition", "first_offset", "last_offset"))  # fmt: skip

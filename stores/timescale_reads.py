@@ -6,6 +6,7 @@ from typing import Any, LiteralString
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
+from stores.explaining import ExplainReads
 from stores.pooled import Values
 from stores.postgres import EPOCH_US, Pool, to_time
 from stores.quality_reads import QualityReads
@@ -49,7 +50,7 @@ _COUNTS_PLAIN = """
 """
 
 
-class TimescaleReader(QualityReads):
+class TimescaleReader(QualityReads, ExplainReads):
     """Rows as dicts: times in integer microseconds since the epoch, amounts as Decimal.
 
     Ranges are half-open, `[start_us, end_us)`. Its calls raise what those of Pooled do.

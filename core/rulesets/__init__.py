@@ -101,6 +101,12 @@ class Ruleset:
         excluded = [rule.fields for rule in self.rules if rule.applies(mask, session)]
         return FIELDS.difference(*excluded)
 
+    def reasons(self, conditions: str | None, event_us: int) -> list[str]:
+        """Why a tick may not touch everything: the `why` of each rule that takes something away."""
+        mask = parse_mask(conditions)
+        session = self.session.at(event_us) if self.session else None
+        return [rule.why for rule in self.rules if rule.applies(mask, session)]
+
 
 def parse_mask(conditions: str | None) -> int:
     """A hexadecimal condition mask as an integer; 0 for none, and for text that is not one."""
