@@ -11,11 +11,13 @@ SPEED ?= 60
 SYMBOLS ?=
 RULESET ?=
 ARGS ?=
+MINUTES ?= 30
+SEED ?= 1
 RESULTS ?= data/benchmarks
 export FEED DATA SPEED SYMBOLS RULESET
 
 .DEFAULT_GOAL := help
-.PHONY: help up down doctor test check bench docs lab clean
+.PHONY: help up down doctor test check bench chaos backup docs lab clean
 
 help: ## list the commands
 	@echo 'tickstream: make <command>'
@@ -46,6 +48,13 @@ bench: $(VENV)/run.stamp ## measure latency, throughput, recovery, indicators, f
 	@mkdir -p $(RESULTS)
 	@for what in latency throughput recovery indicators feed rest sockets pixels; do \
 		$(RUN) -m benchmarks $$what --json $(RESULTS)/$$what.json $(ARGS) || exit 1; done
+
+chaos: $(VENV)/run.stamp ## break a stack of its own for MINUTES=30 and hold what comes out against the truth  [SEED=1 ARGS="--help"]
+	@$(RUN) -m local jars >/dev/null
+	@$(RUN) -m chaos --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+backup: $(VENV)/run.stamp ## back up the running stack into data/backups  [ARGS="--into DIR"]
+	@$(RUN) -m jobs.backup create $(ARGS)
 
 docs: $(VENV)/run.stamp ## check the links of README.md and docs/
 	@$(RUN) -m local docs-check

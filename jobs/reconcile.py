@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from tqdm import tqdm
 
+from conf.logs import configure_logs
 from conf.settings import load_settings
 from core import rulesets
 from core.clock import SystemClock
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.since >= options.until:
             raise InputError("--from is not before --to")
         settings = load_settings()
+        configure_logs(settings.log_format)
         rulesets.load(settings.ruleset)
         sinks = Sinks(settings)
         sinks.setup()

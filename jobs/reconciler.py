@@ -5,9 +5,10 @@ begins with those notes.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from jobs.amend import Amendment, Key, amendments, differing, first_starts, key_
 from jobs.backfill import batch_bars
 from jobs.recorded import read_exported, table_folder
 from jobs.sinks import Sinks
+from metrics import quality
 from stores import amending, snapshots
 from stores.amending import Row, Series, Window
 from stores.postgres import to_time
@@ -95,6 +97,7 @@ class Reconciler:
                 self._rules_marked = True
             run = self._mend(store, store.due(since_us, horizon_us, horizon_us), horizon_us)
             self._look_back(store, since_us)
+            self._show_match(store)
             return run
 
     def run_range(
@@ -125,13 +128,17 @@ class Reconciler:
 
     def _keep_running(self) -> None:
         while not self._stopping.wait(self._settings.reconcile_seconds):
+            began, outcome = time.monotonic(), "failed"
             try:
                 self.run_recent()
+                outcome = "done"
             except TickstreamError as error:
                 _log.warning("cannot reconcile, trying again", error=str(error))
             except Exception as error:  # the queries beside it go on
                 if not self._stopping.is_set():
                     _log.error("reconciling failed", error=str(error).strip().partition("\n")[0], exc_info=True)
+            quality.RUNS.labels(outcome).inc()
+            quality.RUN_SECONDS.of(outcome).record(time.monotonic() - began)
 
     def _opened(self) -> Reconciling:
         return Reconciling(self._settings.postgres_dsn.get_secret_value(), self._settings.bar_intervals, self._ruleset)
@@ -236,10 +243,15 @@ class Reconciler:
 
     def _note(self, store: Reconciling, run: Run, due: Sequence[Due], horizon_us: int) -> None:
         """Count and log what was found."""
+        quality.CHECKED.inc(run.checked)
+        quality.BEHIND.inc(run.behind)
+        for each in run.amended:
+            quality.AMENDED.labels(each.bar["reason"]).inc()
         store.count(due, horizon_us, timedelta(0) if run.amended else COUNT_EVERY)
         smallest = min(self._settings.bar_intervals, key=lambda each: each.us).name
         late = [us for each in run.amended if each.bar["interval"] == smallest for us in each.late_us]
         if late:
+            quality.LATENESS.of("reconcile").record_us(late)
             with store.transaction() as connection:
                 _log.info("late ticks are in their bars now", **amending.saw_late(connection, late))
         if run.amended:
@@ -255,6 +267,13 @@ class Reconciler:
         if count and first_us is not None:
             first = to_time(first_us).isoformat()
             _log.warning("ticks came for bars older than TICKSTREAM_RECONCILE_MINUTES", bars=count, since=first)
+
+    def _show_match(self, store: Reconciling) -> None:
+        found = store.newest_day()
+        if found is not None:
+            day, counts = found
+            begin = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+            quality.set_match(begin, counts, self._settings.metrics_symbols)
 
     def _floor(self, us: int) -> int:
         return us - us % self._window_us
