@@ -29,7 +29,9 @@ jit=-XX:-DontCompileHugeMethods
 gc=
 [[ $master == local* ]] && gc="-XX:+UseParallelGC -Xmn1g" # cheaper per row than G1; of the 3 GB of spark-defaults.conf
 options+=(--conf "spark.executor.extraJavaOptions=$jit")
-options+=(--driver-java-options "$jit $gc -Dlog4j2.configurationFile=file:$root/conf/log4j2.properties ${SUBMIT_JAVA_OPTIONS:-}")
+log4j=log4j2
+[ "${TICKSTREAM_LOG_FORMAT:-}" = json ] && log4j=log4j2-json
+options+=(--driver-java-options "$jit $gc -Dlog4j2.configurationFile=file:$root/conf/$log4j.properties ${SUBMIT_JAVA_OPTIONS:-}")
 
 case $master in
 local*) # Nobody else is to reach this driver; executors of a cluster must, so there Spark finds out its own address.
@@ -42,7 +44,7 @@ local*) # Nobody else is to reach this driver; executors of a cluster must, so t
     (cd "$root" && "$python" -c '
 import pathlib, sys, zipfile
 with zipfile.ZipFile(sys.argv[1], "w") as archive:
-    for room in ("core", "conf", "stores", "producers", "jobs"):
+    for room in ("core", "conf", "metrics", "stores", "producers", "jobs"):
         for path in sorted(pathlib.Path(room).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 archive.write(path)

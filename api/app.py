@@ -7,19 +7,23 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette_compress import CompressMiddleware
 
-from api import contract, errors
+from api import contract, errors, metering
 from api.caching import MIN_ENCODED_BYTES
 from api.kafka import KafkaOffsets
 from api.params import Services
 from api.routes import (
+    alerts,
     aliases,
     analytics,
+    anomalies,
     bars,
+    explain,
     health,
     indicators,
     latest,
     market,
     metrics,
+    predictions,
     prices,
     quality,
     symbols,
@@ -30,14 +34,18 @@ from api.security import Security
 from api.ws.route import Sockets
 from conf.settings import Settings
 from core.clock import Clock, SystemClock
+from core.version import VERSION
+from stores.alert_rules import AlertReads
+from stores.anomalies import AnomalyReader
+from stores.daily_reads import DailyReader
 from stores.market_reads import MarketReader
 from stores.polling import PollingJobs
+from stores.prediction_reads import PredictionReader
 from stores.prices import Prices
 from stores.redis import RedisReader
 from stores.redis_board import RedisBoard
 from stores.timescale_reads import TimescaleReader
 
-VERSION = "0.1.0"
 ABOUT = """Market bars, exact when final and milliseconds old while forming.
 
 Times are RFC 3339 or epoch milliseconds on the way in, RFC 3339 UTC with microseconds on the way out; ranges are
@@ -64,6 +72,10 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         market=MarketReader(dsn),
         board=RedisBoard(redis_url),
         kafka=KafkaOffsets(settings),
+        alerts=AlertReads(dsn),
+        predictions=PredictionReader(dsn),
+        days=DailyReader(dsn),
+        anomalies=AnomalyReader(dsn),
     )
     sockets = Sockets(settings, services.live, services.history)
 
@@ -77,6 +89,10 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
                 services.polling,
                 services.market,
                 services.board,
+                services.alerts,
+                services.predictions,
+                services.days,
+                services.anomalies,
                 security,
                 sockets,
             ):
@@ -96,18 +112,23 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         symbols,
         latest,
         ticks,
+        explain,  # before the bars, whose path takes any symbol
         bars,
         indicators,
+        predictions,
+        anomalies,
         prices,
         market,
         analytics,
         metrics,
         quality,
+        alerts,
         udf,
         aliases,
     ):
         app.include_router(resource.router)
     sockets.install(app)
     contract.install(app)
-    security.install(app)  # the last: its layers go around all others
+    security.install(app)  # its layers go around all others
+    metering.install(app)
     return app

@@ -3,6 +3,7 @@
 A handler's signature tells both. An unknown query parameter is refused: a typo must not read as a default.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,6 +17,7 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -23,14 +25,20 @@ from api.caching import Bodies
 from api.cursor import MAX_LENGTH
 from api.kafka import KafkaOffsets
 from api.merge import Fill
+from api.recent import Recent
 from api.render import Numeric
 from api.times import EXAMPLE, MAX_TIME_US, format_time, parse_time
 from conf.settings import Settings
+from core.adjustment import Adjustment
 from core.clock import Clock
-from core.intervals import INTERVALS, Interval
+from core.intervals import DAILY, INTERVALS, Interval
 from core.validate import SYMBOL_PATTERN
+from stores.alert_rules import AlertReads
+from stores.anomalies import AnomalyReader
+from stores.daily_reads import DailyReader
 from stores.market_reads import MarketReader
 from stores.polling import PollingJobs
+from stores.prediction_reads import PredictionReader
 from stores.prices import Prices
 from stores.redis import RedisReader
 from stores.redis_board import RedisBoard
@@ -43,6 +51,7 @@ MAX_LIMIT = 10_000
 Order = Literal["asc", "desc"]
 FormatName = Literal["json", "csv", "arrow"]
 SessionName = Literal["all", "pre", "rth", "post"]
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # What may change from page to page: it says how much of the rows is shown and how, not which rows there are.
 _PRESENTATION = frozenset({"limit", "cursor", "numeric", "format"})
 
@@ -60,7 +69,12 @@ class Services:
     market: MarketReader
     board: RedisBoard
     kafka: KafkaOffsets
+    alerts: AlertReads
+    predictions: PredictionReader
+    days: DailyReader
+    anomalies: AnomalyReader
     bodies: Bodies = field(default_factory=Bodies)
+    recent: Recent = field(default_factory=Recent)
 
 
 # All of these are coroutines: a plain function would be a thread's work for each request.
@@ -85,6 +99,18 @@ async def _prices(request: Request) -> Prices:
     return _services(request).prices
 
 
+async def _days(request: Request) -> DailyReader:
+    return _services(request).days
+
+
+async def _predictions(request: Request) -> PredictionReader:
+    return _services(request).predictions
+
+
+async def _anomalies(request: Request) -> AnomalyReader:
+    return _services(request).anomalies
+
+
 async def _settings(request: Request) -> Settings:
     return _services(request).settings
 
@@ -97,11 +123,19 @@ async def _bodies(request: Request) -> Bodies:
     return _services(request).bodies
 
 
+async def _recent(request: Request) -> Recent:
+    return _services(request).recent
+
+
 Cached = Annotated[Bodies, Depends(_bodies)]
+Remembered = Annotated[Recent, Depends(_recent)]
 History = Annotated[TimescaleReader, Depends(_history)]
 Live = Annotated[RedisReader, Depends(_live)]
 Polling = Annotated[PollingJobs, Depends(_polling)]
 Polled = Annotated[Prices, Depends(_prices)]
+Predicted = Annotated[PredictionReader, Depends(_predictions)]
+Found = Annotated[AnomalyReader, Depends(_anomalies)]
+Days = Annotated[DailyReader, Depends(_days)]
 Configured = Annotated[Settings, Depends(_settings)]
 Now = Annotated[Clock, Depends(_clock)]
 
@@ -117,6 +151,10 @@ def _known_interval(name: str) -> str:
     return name
 
 
+def _known_length(name: str) -> str:
+    return name if name == DAILY else _known_interval(name)
+
+
 Time = Annotated[
     int,
     BeforeValidator(_parse),
@@ -124,6 +162,9 @@ Time = Annotated[
 ]
 IntervalName = Annotated[
     str, AfterValidator(_known_interval), WithJsonSchema({"type": "string", "enum": list(INTERVALS)})
+]
+BarLength = Annotated[
+    str, AfterValidator(_known_length), WithJsonSchema({"type": "string", "enum": [*INTERVALS, DAILY]})
 ]
 BarStart = Annotated[
     Time, Path(description="first moment of the bar, RFC 3339 or epoch milliseconds", examples=["1714570200000"])
@@ -239,6 +280,13 @@ class BarRange(TimeRange, IntervalQuery):
 class BarsQuery(BarRange, SessionQuery, NumericQuery, FormatQuery):
     """Which bars, and what to say where there is none."""
 
+    interval: BarLength = Field(
+        "1m", description="length of the bars; `1d`: by session, also of years ago, and dates will do for start and end"
+    )
+    adjustment: Adjustment = Field(
+        "raw",
+        description="of `1d` bars: as they traded, in shares of the newest bar (`split`), or with dividends (`all`)",
+    )
     fill: Fill = Field(
         "none",
         description="rows for slots without trades: none, `null` prices or the `prev`ious close; under the calendar of"
@@ -249,6 +297,15 @@ class BarsQuery(BarRange, SessionQuery, NumericQuery, FormatQuery):
         description="the final bars as they were known at that moment, RFC 3339 or epoch milliseconds: of each the"
         " newest revision then, and none that was made later; nothing that was forming",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_days(cls, given: Any) -> Any:
+        """A day may be named by its date, and a daily bar is of the regular session unless something else is said."""
+        if not isinstance(given, dict) or given.get("interval") != DAILY:
+            return given
+        dates = {name: given[name] for name in ("start", "end") if _DATE.fullmatch(str(given.get(name)))}
+        return {"session": "rth"} | given | {name: f"{text}T00:00:00Z" for name, text in dates.items()}
 
 
 NumericParams = Annotated[NumericQuery, Query()]

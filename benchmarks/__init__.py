@@ -1,10 +1,11 @@
 """How fast, how much, how soon after a crash, what indicators cost, how much a feed takes in, how soon
-the API answers, and how soon a tick is on a screen:
+the API answers, how soon a tick is on a screen, and how good the rules on anomalies are:
 
-`python -m benchmarks latency|throughput|recovery|indicators|feed|rest|sockets|pixels --json FILE`.
+`python -m benchmarks latency|throughput|recovery|indicators|feed|rest|sockets|pixels|anomalies --json FILE`.
 
 Each benchmark is one module with `HELP`, `EXAMPLES`, `add_arguments(parser)` and `run(options, bench) -> Result`,
-named here. It starts servers of its own and stops everything at the end; README.md says how to read the results.
+named here. It starts servers of its own, unless it says `NEEDS_SERVERS = False`, and stops everything at the end;
+README.md says how to read the results.
 """
 
 BENCHMARKS: dict[str, str] = {
@@ -16,4 +17,5 @@ BENCHMARKS: dict[str, str] = {
     "rest": "benchmarks.rest",
     "sockets": "benchmarks.sockets",
     "pixels": "benchmarks.pixels",
+    "anomalies": "benchmarks.anomalies",
 }

@@ -36,11 +36,15 @@ def _measure(options: argparse.Namespace) -> int:
     module = importlib.import_module(BENCHMARKS[options.command])
     module.complete(options)
     check_path(options.json)
-    ensure_jars()
+    if getattr(module, "NEEDS_SERVERS", True):
+        ensure_jars()
     here = machine()
     say(f"{options.command} on {here['cpu']}, {here['cores']} cores, load average {here['load_average_at_start']}")
-    with bench(module.overrides(options) | dict(options.set), options.keep) as servers:
-        result = module.run(options, servers)
+    if getattr(module, "NEEDS_SERVERS", True):
+        with bench(module.overrides(options) | dict(options.set), options.keep) as servers:
+            result = module.run(options, servers)
+    else:
+        result = module.run(options, None)
     write(options.json, options.command, here, vars(options), result)
     print(result.text())
     say(f"written to {options.json}")

@@ -104,7 +104,22 @@ class Settings(BaseModel):
     redis_ttl_seconds: int = Field(300, ge=1, description="lifetime of Redis keys")
     retention_ticks_days: int = Field(30, ge=1, description="how long raw ticks are kept in the database")
     retention_bars_days: int = Field(365, ge=1, description="how long bars are kept in the database")
+    retention_daily_years: int = Field(
+        100, ge=10, le=1000, description="how long daily bars of the historical tier are kept"
+    )
     store_retry_seconds: float = Field(30, ge=0, description="how long a store may be down before a batch fails")
+
+    backup_path: Path | None = Field(None, description="folder of backups; not set: backups in TICKSTREAM_DATA_PATH")
+    backup_keep: int = Field(7, ge=0, description="how many backups are kept; older ones are removed; 0 = all")
+    schedule: str = Field(
+        "retention=17 2 * * *",
+        description="what jobs/schedule.py runs when, as name=cron separated by ;, for example"
+        " export=30 0 * * *; retention=17 2 * * *; backup=0 3 * * *; names: python -m jobs.schedule --list",
+    )
+    schedule_time_zone: str = Field("UTC", description="time zone of TICKSTREAM_SCHEDULE: UTC, America/New_York, …")
+    schedule_missed_hours: float = Field(
+        48, ge=0, description="a run that was missed, because the machine was off, is made up for within so many hours"
+    )
 
     api_host: str = Field("127.0.0.1", description="address the API listens on")
     api_port: int = Field(8000, ge=0, le=65535, description="port the API listens on")
@@ -166,9 +181,53 @@ class Settings(BaseModel):
         SecretStr(""), description="what a browser has to know (user name: any); required beyond loopback"
     )
 
-    ml_intervals: str = Field("1m", description="intervals whose bars the predictor follows; empty: none")
+    ml_intervals: str = Field("1m", description="intervals whose bars the predictor follows; none: no bars")
     ml_retrain_hours: float = Field(24, ge=0, description="age at which a champion is challenged; 0: never")
     ml_train_bars: int = Field(20_000, ge=500, description="how many of the newest bars of a symbol it is trained on")
+
+    metrics_host: str = Field("127.0.0.1", description="address on which processes show their metrics to Prometheus")
+    metrics_port: int = Field(
+        9100, ge=0, le=65_400, description="first of the ports of metrics, one for each process; 0 = no metrics"
+    )
+    metrics_symbols: int = Field(
+        100, ge=0, le=10_000, description="how many symbols may be label values of metrics, those that are worst off"
+    )
+    metrics_influx_seconds: float = Field(
+        10, ge=0, description="how often latencies and Kafka's figures go to InfluxDB, where it is set; 0 = never"
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="logs as lines for people, or as one JSON object a line"
+    )
+
+    anomaly_intervals: str = Field("1m,5m,15m", description="intervals whose bars are judged; empty: none")
+    anomaly_move_percent: float = Field(5, gt=0, description="price_move: change of the close from bar to bar")
+    anomaly_volume_ratio: float = Field(3, gt=1, description="volume_spike: volume over the mean of 20 bars before")
+    anomaly_rsi_high: float = Field(70, gt=50, lt=100, description="rsi_overbought: RSI 14 above")
+    anomaly_rsi_low: float = Field(30, gt=0, lt=50, description="rsi_oversold: RSI 14 below")
+    anomaly_return_mad: float = Field(10, gt=0, description="return_mad: robust standard deviations of 60 returns")
+    anomaly_return_ewma: float = Field(6, gt=0, description="return_ewma: times the EWMA volatility")
+    anomaly_return_percent: float = Field(
+        0.5, ge=0, description="percent of the price below which return_mad, return_ewma and close_zscore keep silent"
+    )
+    anomaly_zscore: float = Field(4.5, gt=0, lt=7.7, description="close_zscore: standard deviations of 60 closes")
+    anomaly_profile_ratio: float = Field(
+        8, gt=1, description="volume_profile: volume over what is usual at this time of the session"
+    )
+    anomaly_silence_seconds: float = Field(300, ge=1, description="silent_feed: seconds of a session without a trade")
+    anomaly_latency_ms: float = Field(100, gt=0, description="latency: receipt of a tick to Redis")
+    anomaly_release: float = Field(
+        0.9, gt=0, le=1, description="a rule that fires is over below this share of its threshold's distance"
+    )
+    anomaly_warning: float = Field(1.5, ge=1, description="times the threshold's distance from which it is a warning")
+    anomaly_critical: float = Field(2, ge=1, description="times the threshold's distance from which it is critical")
+
+    alert_targets: SecretStr = Field(
+        SecretStr(""),
+        description="who is told of alerts: name=URL or name[warning,critical]=URL of apprise, separated by spaces",
+    )
+    alert_dry_run: bool = Field(False, description="decide on alerts and keep receipts, but send nothing")
+    alert_timeout_seconds: float = Field(10, gt=0, le=120, description="how long a target may take for a message")
+    alert_retry_hours: float = Field(24, gt=0, description="how long a message that is not taken is tried again")
 
     @field_validator("intervals", "indicators", "calendar")
     @classmethod
@@ -186,7 +245,15 @@ class Settings(BaseModel):
     @property
     def ml_interval_names(self) -> tuple[str, ...]:
         """Raises ConfigError for an unknown one."""
-        return tuple(each.name for each in parse_intervals(self.ml_intervals)) if self.ml_intervals.strip() else ()
+        if self.ml_intervals.strip() in ("", "none"):  # an empty variable means the default
+            return ()
+        return tuple(each.name for each in parse_intervals(self.ml_intervals))
+
+    @property
+    def anomaly_bar_intervals(self) -> tuple[Interval, ...]:
+        """Those of `intervals` that are judged. Raises ConfigError for an unknown one."""
+        asked = parse_intervals(self.anomaly_intervals) if self.anomaly_intervals.strip() else ()
+        return tuple(each for each in self.bar_intervals if each in asked)
 
     def indicators_of(self, interval: str) -> "tuple[Indicator, ...]":
         """The indicators of the bars of one interval. Raises InputError for an unknown one."""
@@ -215,6 +282,10 @@ class Settings(BaseModel):
     @property
     def models_path(self) -> Path:
         return self.data_path / "models"
+
+    @property
+    def backups_path(self) -> Path:
+        return self.backup_path or self.data_path / "backups"
 
 
 def _check_indicators(text: str) -> None:

@@ -6,6 +6,7 @@ BARS_LIVE = "bars.live"
 BARS = "bars"
 INDICATORS = "indicators"
 PREDICTIONS = "predictions"
+ANOMALIES = "anomalies"
 
 # Ticks carry the broker's own clock, so that "stamped in the future" is a property of the record:
 # every query, restart and replay of the log judges it alike, whatever the producer's clock says.
@@ -26,4 +27,5 @@ TOPIC_CONFIG: dict[str, dict[str, str]] = {
     # The newest state of a key is what its live values are made from, for as long as a market may be closed.
     INDICATORS: {"cleanup.policy": "compact,delete", "retention.ms": str(30 * 86_400_000)},
     PREDICTIONS: {"retention.ms": str(7 * 86_400_000)},
+    ANOMALIES: {"retention.ms": str(7 * 86_400_000)},
 }

@@ -79,11 +79,24 @@ def programs(feed: Feed, ruleset: str) -> list[Program]:
         Program("stores", (*STREAM, "final,archive,reconcile"), nice=priority.STORES),
         _python("relay", "jobs.relay", nice=priority.RELAY),
         _python("ticks", "jobs.tick_relay", nice=priority.RELAY),
+        *_predictor(feed),
+        *_scheduler(feed),
+        _python("alerts", "alerts", "serve", nice=priority.RELAY, optional=True),
         _python("api", "api"),
         _python("dashboard", "dashboard"),
         _python("poll", "producers", "poll", "--no-heartbeats"),  # the feed beats
         _feed(feed, ruleset),
     ]
+
+
+def _predictor(feed: Feed) -> list[Program]:
+    # Of recorded ticks every outcome is known already, so it would say nothing.
+    return [] if feed.name == "replay" else [_python("predictor", "ml", "serve", nice=priority.STORES, optional=True)]
+
+
+def _scheduler(feed: Feed) -> list[Program]:
+    # Recorded ticks may be older than anything is kept.
+    return [] if feed.name == "replay" else [_python("schedule", "jobs.schedule", nice=priority.STORES, optional=True)]
 
 
 def _feed(feed: Feed, ruleset: str) -> Program:
@@ -96,5 +109,5 @@ def _feed(feed: Feed, ruleset: str) -> Program:
     return _python("feed", "producers", "replay", *paths, "--speed", feed.speed, "--ruleset", ruleset, once=True)
 
 
-def _python(name: str, module: str, *args: str, once: bool = False, nice: int = 0) -> Program:
-    return Program(name, (sys.executable, "-u", "-m", module, *args), once, nice)
+def _python(name: str, module: str, *args: str, once: bool = False, nice: int = 0, optional: bool = False) -> Program:
+    return Program(name, (sys.executable, "-u", "-m", module, *args), once, nice, optional)

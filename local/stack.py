@@ -24,6 +24,7 @@ from local.record import StackRecord
 from local.redis import Redis
 from local.server import Server, free_port, port_is_free
 from local.supervisor import Supervisor
+from metrics.serve import OFFSETS, ports
 from producers.reading import find_files, suggested_ruleset
 from producers.topics import ensure_topics
 
@@ -164,8 +165,9 @@ def _migrate(env: dict[str, str]) -> None:
 
 
 def _addresses(settings: Settings) -> dict[str, str]:
-    """Ports of the API and the dashboard, and the API that the dashboard reads unless another one was named."""
+    """Ports of API, dashboard and metrics, and the API that the dashboard reads unless another one was named."""
     env = {variable(field): str(_port(settings, field)) for field in ("api_port", "dashboard_port")}
+    env |= {variable("metrics_port"): str(_metrics_port(settings))}
     if "dashboard_api_url" in settings.model_fields_set:
         return env
     api = api_url(settings.model_copy(update={"api_port": env[variable("api_port")]}))
@@ -182,6 +184,20 @@ def _port(settings: Settings, field: str) -> int:
     other = free_port()
     _say(f"{field.removesuffix('_port')}: port {port} is in use, taking {other} instead")
     return other
+
+
+def _metrics_port(settings: Settings) -> int:
+    """The first port of metrics, or another one when a default is taken; one that was asked for is kept."""
+    first = settings.metrics_port
+    if not first or "metrics_port" in settings.model_fields_set or _all_free(first):
+        return first
+    other = next(port for port in iter(free_port, 0) if _all_free(port))
+    _say(f"metrics: ports from {first} on are in use, taking those from {other} on instead")
+    return other
+
+
+def _all_free(first: int) -> bool:
+    return all(port_is_free(ports(program, first)[0]) for program in OFFSETS)
 
 
 def _stop_on_signals() -> threading.Event:

@@ -32,6 +32,7 @@ class Patience:
     restarts: int = 5
     first_wait_seconds: float = 1.0
     longest_wait_seconds: float = 15.0
+    rest_seconds: float = 60.0  # between the attempts at an optional program that keeps crashing
     steady_seconds: float = 60.0  # a program that ran so long starts with a clean slate
     grace_seconds: float = 20.0
 
@@ -45,6 +46,8 @@ class Program:
     once: bool = False
     nice: int = 0
     """How far it stands back, see `local.priority`."""
+    optional: bool = False
+    """Nobody waits for it: however often it crashes, it is tried again from time to time, and the rest goes on."""
 
 
 @dataclass
@@ -115,6 +118,10 @@ class Supervisor:
         """The session of every process ever started; what runs in one of them is ours."""
         return sorted(session for run in self._runs for session in run.sessions)
 
+    def running(self) -> dict[str, int]:
+        """The process of every program that has one, by name; it leads a session of its own."""
+        return {run.program.name: run.process.pid for run in self._runs if run.process is not None}
+
     def _look_after(self, run: _Run) -> bool:
         now = time.monotonic()
         if run.next_start is not None:
@@ -134,6 +141,10 @@ class Supervisor:
         patience = self._patience
         run.restarts = 1 if now - run.started > patience.steady_seconds else run.restarts + 1
         kill_all(in_sessions(run.sessions))
+        if run.restarts > patience.restarts and run.program.optional:
+            self.say(f"{run.program.name} DIED again ({_ending(code)}), see above; the rest keeps running")
+            run.next_start = now + patience.rest_seconds
+            return True
         if run.restarts > patience.restarts:
             self.say(f"{run.program.name} FAILED again ({_ending(code)}): giving up, stopping all")
             return False

@@ -10,6 +10,7 @@ from conf.settings import Settings, load_settings
 from core.clock import SystemClock
 from core.errors import TickstreamError
 from stores import hypertables, migrations
+from stores.daily_bars import forget_days
 from stores.postgres import connect_args, translated
 from stores.retention import retain
 
@@ -34,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     migrate = commands.add_parser("migrate", help="create or update the tables; safe to run at any time")
     migrate.add_argument("--check", action="store_true", help="change nothing; exit 1 if migrations are pending")
-    commands.add_parser("retention", help="delete rows older than TICKSTREAM_RETENTION_TICKS_DAYS and …_BARS_DAYS")
+    commands.add_parser(
+        "retention", help="delete rows older than TICKSTREAM_RETENTION_TICKS_DAYS, …_BARS_DAYS and …_DAILY_YEARS"
+    )
     return parser
 
 
@@ -59,10 +62,12 @@ def _check(connection: psycopg.Connection) -> int:
 
 
 def _retention(connection: psycopg.Connection, settings: Settings) -> int:
+    now_us = SystemClock().now_us()
+    deleted = {"daily_bars": forget_days(connection, settings.retention_daily_years, now_us)}
     if hypertables.installed(connection):
-        sys.stdout.write("TimescaleDB drops old chunks by its own policy; nothing to do\n")
-        return 0
-    deleted = retain(connection, _kept(settings), SystemClock().now_us())
+        sys.stdout.write("TimescaleDB drops old chunks by its own policy; ")
+    else:
+        deleted = retain(connection, _kept(settings), now_us) | deleted
     sys.stdout.write(f"deleted {', '.join(f'{rows} {table}' for table, rows in deleted.items())}\n")
     return 0
 

@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long rows are kept, in days of event time; indicators and older revisions as long as their bars."""
+    """How long rows are kept, in days of event time; whatever belongs to bars as long as they."""
 
     ticks_days: int = 30
     bars_days: int = 365
@@ -38,6 +38,9 @@ TICKS = Hypertable("ticks", "event_time", "symbol", "event_time DESC, identity",
 BARS = Hypertable("bars", "start", 'symbol, "interval"', '"start" DESC', 7)
 INDICATORS = Hypertable("indicators", "start", 'symbol, "interval"', '"start" DESC', 7)
 REVISIONS = Hypertable("bar_revisions", "start", 'symbol, "interval"', '"start" DESC, known_at', 7)
+PREDICTIONS = Hypertable("predictions", "start", 'symbol, "interval"', '"start" DESC, horizon, model', 7)
+ANOMALIES = Hypertable("anomalies", "start", 'symbol, "interval"', '"start" DESC, rule', 7)
+LIKE_BARS = (BARS, INDICATORS, REVISIONS, PREDICTIONS, ANOMALIES)
 
 
 def apply(connection: psycopg.Connection, retention: Retention) -> bool:
@@ -54,8 +57,7 @@ def apply(connection: psycopg.Connection, retention: Retention) -> bool:
 
 def statements(retention: Retention, *, community: bool = True) -> list[str]:
     """The SQL, in order. Compression and policies are not in the Apache-licensed build (`community=False`)."""
-    bars_days = retention.bars_days
-    days = ((TICKS, retention.ticks_days), (BARS, bars_days), (INDICATORS, bars_days), (REVISIONS, bars_days))
+    days = ((TICKS, retention.ticks_days), *((table, retention.bars_days) for table in LIKE_BARS))
     made = [_make(table) for table, _ in days]
     if not community:
         return made

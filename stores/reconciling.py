@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Literal, Self
 
 import psycopg
@@ -115,6 +115,10 @@ _COUNT = f"""
         checked = excluded.checked, matched = excluded.matched, amended = excluded.amended, at = excluded.at
 """
 
+_NEWEST_DAY = """
+    SELECT day, symbol, checked, matched FROM reconciled WHERE day = (SELECT max(day) FROM reconciled)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -214,6 +218,11 @@ class Reconciling:
         days = {(each.symbol, to_time(each.start_us).date()) for each in checked}
         asked = {"taken": [symbol for symbol, _ in days], "days": [day for _, day in days]}
         self._rows(_COUNT, self._named | asked | {"horizon": to_time(horizon_us), "every": every})
+
+    def newest_day(self) -> tuple[date, list[tuple[str, int, int]]] | None:
+        """The newest counted day, and by symbol its bars checked and those that were right; None before any."""
+        rows = self._rows(_NEWEST_DAY, ())
+        return (rows[0][0], [(symbol, checked, matched) for _, symbol, checked, matched in rows]) if rows else None
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection]:

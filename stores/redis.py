@@ -36,7 +36,7 @@ from redis.retry import Retry
 
 from conf.settings import Settings
 from core.errors import ConfigError, InputError, StoreUnavailable
-from core.intervals import SECOND_US
+from core.intervals import INTERVALS, SECOND_US
 from core.records import BAR_COLUMNS
 from stores.redis_script import TAIL_BARS, WRITE_BARS
 from stores.redis_seq import Sequences
@@ -325,6 +325,12 @@ class RedisReader:
                 pipeline.hvals(f"tail:{symbol}:{interval}")
                 seq, held = await pipeline.execute()
         return int(seq or 0), held
+
+    async def last_events(self, prefix: str, symbol: str) -> list[bytes]:
+        """The JSON of `{prefix}:{symbol}:{interval}` for each interval that has one, the shortest first."""
+        with translated():
+            held = await self._client.mget([f"{prefix}:{symbol}:{interval}" for interval in INTERVALS])
+        return [payload for payload in held if payload is not None]
 
     async def indicators(self, symbol: str, interval: str) -> dict[str, Any] | None:
         """The newest indicators: `start` and `rev` of their bar, and `values`, column -> double or None.

@@ -10,6 +10,8 @@ from stores.postgres import to_time
 
 SLICE_ROWS = 10_000
 
+# By symbol, interval and start, and kept for as long as bars.
+_LIKE_BARS = ("bars", "indicators", "bar_revisions", "predictions", "anomalies")
 # By symbol (and interval), because that is how the indexes begin; a slice then touches only what it deletes.
 _TICKS = """
     DELETE FROM ticks WHERE ctid = ANY (ARRAY(
@@ -29,7 +31,7 @@ def retain(
 
     A symbol stays listed when its last row goes, and the state of its indicators stays.
     """
-    deleted = {"ticks": 0, "bars": 0, "indicators": 0, "bar_revisions": 0}
+    deleted = {"ticks": 0, **dict.fromkeys(_LIKE_BARS, 0)}
     for table, statement, where in _slices(connection, retention, now_us):
         while (gone := connection.execute(statement.encode(), where | {"rows": slice_rows}).rowcount) > 0:
             deleted[table] += gone
@@ -46,5 +48,5 @@ def _slices(
         yield "ticks", _TICKS, {"symbol": symbol, "before": ticks_before}
         for interval in INTERVALS:
             where = {"symbol": symbol, "interval": interval, "before": bars_before}
-            for table in ("bars", "indicators", "bar_revisions"):
+            for table in _LIKE_BARS:
                 yield table, _BY_INTERVAL.format(table), where

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import redis
 from psycopg import sql
@@ -31,6 +32,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tests are over before the optimising compiler of their JVMs has earned what it costs: without it brokers and Spark
 # need a third less CPU. It would take most of the room for code along, which the one Spark session of a run fills.
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m")
+
+# Tests run side by side, and the ports of metrics are one each for a machine: who tests them asks for some.
+os.environ.setdefault("TICKSTREAM_METRICS_PORT", "0")
+
+# How long one example takes says more about the machine than about what is tested.
+hypothesis.settings.register_profile("tickstream", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("tickstream")
 
 REDIS_DATABASES = 256
 _redis_numbers = itertools.cycle(range(1, REDIS_DATABASES - 1))  # the last one is for modules that share one

@@ -68,6 +68,7 @@ def environment(settings: Settings) -> dict[str, str]:
         for name, value in wanted.items()
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("TICKSTREAM_")}
+    texts = {variable("metrics_port"): "0"} | texts
     return inherited | texts | {"SUBMIT_PYTHON": sys.executable, "SUBMIT_ARGS": "--driver-memory 1g"}
 
 

@@ -1,12 +1,11 @@
 """Keeps keys out of URLs, and out of logs where somebody put one into a URL all the same."""
 
-import copy
 import logging
 import re
 from typing import Any
 from urllib.parse import parse_qsl
 
-from uvicorn.config import LOGGING_CONFIG
+from conf.logs import Format, server_logs
 
 SECRET_NAMES = frozenset(
     {"key", "token", "api_key", "apikey", "api-key", "x-api-key", "access_token", "auth", "authorization", "secret",
@@ -49,9 +48,9 @@ class Redact(logging.Filter):
         return True
 
 
-def log_config() -> dict[str, Any]:
-    """uvicorn's logging, through the filter."""
-    config: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
+def log_config(form: Format = "text") -> dict[str, Any]:
+    """uvicorn's logging in this form, through the filter."""
+    config = server_logs(form)
     config["filters"] = {"redact": {"()": "api.security.redact.Redact"}}
     for handler in config["handlers"].values():
         handler["filters"] = ["redact"]

@@ -31,9 +31,11 @@ from stores.redis import RedisStore
 from stores.schema import bars_table
 from stores.timescale import TimescaleStore
 from tests.databases import fresh_database
+from tests.integration.alert_data import store_alert
 from tests.integration.api_data import BASE, MINUTE, make_bar, ticks_table
 from tests.serving import serving
 
+KNOWN_IDS = {"rule_id": "0b8d7d5e-9a52-4d0e-a2f9-3ff6c1f2a7f1", "alert_id": "1b8d7d5e-9a52-4d0e-a2f9-3ff6c1f2a7f1"}
 EXAMPLES = 14
 OF_ALIASES = 5  # another name of the same handler
 SYMBOL = "BTC-USD"  # the one that the contract's examples name
@@ -77,6 +79,7 @@ def _fill(dsn: str, redis_url: str) -> None:
         database.write_ticks(ticks_table(symbol, [(BASE + second * 1_000_000, 0, "10", "1") for second in range(4)]))
     database.close()
     live.close()
+    store_alert(dsn, **KNOWN_IDS)
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
@@ -98,13 +101,18 @@ def test_contract_holds_for_generated_requests(label: str, base_url: str) -> Non
         for place in (case.path_parameters, case.query):
             if known and "symbol" in (place or {}):
                 place["symbol"] = SYMBOL
+        if known and "start" in (case.path_parameters or {}):
+            case.path_parameters |= {"start": str(BASE // 1000), "interval": "1m"}
+        for name in KNOWN_IDS.keys() & (case.path_parameters or {}).keys() if known else ():
+            case.path_parameters[name] = KNOWN_IDS[name]
+            case.headers["If-Match"] = "*"
         if known and "type" in (case.query or {}):  # no text made at random is an indicator
             case.query = {name: value for name, value in case.query.items() if name != "period"} | {"type": "rsi:14"}
         statuses.add(case.call_and_validate(base_url=base_url, checks=CHECKS).status_code)
 
     fuzz()
     if operation.tags != ["aliases"] and "job_id" not in label:
-        assert statuses & {200, 202}, f"no request got through: {statuses}"
+        assert statuses & {200, 201, 202, 204}, f"no request got through: {statuses}"
 
 
 def test_contract_refuses_what_it_does_not_allow(base_url: str) -> None:

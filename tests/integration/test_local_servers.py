@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from conf.settings import Settings
-from conf.topics import BARS, BARS_LIVE, DEAD, INDICATORS, PREDICTIONS, TICKS, TOPIC_CONFIG
+from conf.topics import ANOMALIES, BARS, BARS_LIVE, DEAD, INDICATORS, PREDICTIONS, TICKS, TOPIC_CONFIG
 from core.errors import StoreUnavailable
 from local.errors import LocalError
 from local.kafka import Kafka
@@ -179,7 +179,7 @@ def test_topics_created_twice_have_the_configured_partitions(settings: Settings)
     ensure_topics(own.kafka_bootstrap, own)
     topics = AdminClient({"bootstrap.servers": own.kafka_bootstrap}).list_topics(timeout=10).topics
     partitions = {name: len(topics[own.topic(name)].partitions) for name in TOPIC_CONFIG}
-    assert partitions == {TICKS: 3, DEAD: 1, BARS_LIVE: 4, BARS: 4, INDICATORS: 4, PREDICTIONS: 1}
+    assert partitions == {TICKS: 3, DEAD: 1, BARS_LIVE: 4, BARS: 4, INDICATORS: 4, PREDICTIONS: 1, ANOMALIES: 1}
     assert config(own, BARS_LIVE, "cleanup.policy") == "compact,delete"
     # The newest state of a key outlives a closed market; the values of single bars go in time.
     assert config(own, INDICATORS, "cleanup.policy") == "compact,delete"

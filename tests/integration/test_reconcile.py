@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 
 from core.corrections import corrected
 from core.errors import StoreUnavailable
@@ -361,6 +362,7 @@ def test_a_thread_beside_the_queries_amends_by_itself(system: System) -> None:
     made = run_of(system)
     system.settings = system.settings.model_copy(update={"reconcile_seconds": 0.1})
     running = system.reconciler()
+    before = metric("amended_bars_total", reason="late")
     running.start()
     try:
         system.archive([beside(made[4], "late")])
@@ -371,6 +373,14 @@ def test_a_thread_beside_the_queries_amends_by_itself(system: System) -> None:
     finally:
         running.stop()
     system.assert_stores_hold(expected(system))
+    assert metric("amended_bars_total", reason="late") - before == 3
+    day = "SELECT * FROM reconciled WHERE day = (SELECT max(day) FROM reconciled)"
+    checked, matched = (sum(row[name] for row in system.rows(day)) for name in ("checked", "matched"))
+    assert 0 < matched < checked and metric("match_ratio") == matched / checked
+
+
+def metric(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"tickstream_reconcile_{name}", labels) or 0.0
 
 
 def test_the_command_says_what_it_amends(

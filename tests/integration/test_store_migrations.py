@@ -115,8 +115,26 @@ def test_retention_command_deletes_old_rows(database: TimescaleStore, postgres_d
         make_bars(make_bar(0)), indicators_table(indicators(make_bar(0)), indicators(make_bar(1), state=state(1.0)))
     )
     database.write_bars(make_bars(make_bar(0, rev=2)))
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        for age in (1, 400):
+            connection.execute(
+                f"INSERT INTO predictions VALUES ('AAPL', '1m', now() - interval '{age} days', 1, 'm', now(),"
+                " now() - interval '1 minute', 0, 0.5, 0.1, '{}')".encode()
+            )
+            connection.execute(
+                f"INSERT INTO anomalies VALUES ('AAPL', '1m', now() - interval '{age} days', now(), 'price_move', 1,"
+                " 'info', 'firing', 6, 5, 1.2, now(), '')".encode()
+            )
+        for years in (99, 101):
+            connection.execute(
+                "INSERT INTO daily_bars (symbol, day, rev, open, high, low, close, source)"
+                f" VALUES ('AAPL', now() - interval '{years} years', 1, 1, 1, 1, 1, 'x')".encode()
+            )
     done = run_stores(postgres_dsn, "retention")
-    assert (done.returncode, done.stdout) == (0, "deleted 1 ticks, 1 bars, 2 indicators, 1 bar_revisions\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "deleted 1 ticks, 1 bars, 2 indicators, 1 bar_revisions, 1 predictions, 1 anomalies, 1 daily_bars\n",
+    )
     # A market that was closed for long goes on from where it stood.
     assert database.read_states()["start"].to_pylist() == [make_bar(1).start]
 
@@ -135,6 +153,8 @@ def test_retention_keeps_what_is_young_enough(database: TimescaleStore, postgres
             "bars": 11,
             "indicators": 11,
             "bar_revisions": 0,
+            "predictions": 0,
+            "anomalies": 0,
         }
     kept_us = "SELECT round(extract(epoch FROM start) * 1000000)::bigint FROM {} ORDER BY 1 DESC"
     for table in ("bars", "indicators"):

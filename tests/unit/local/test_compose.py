@@ -30,14 +30,17 @@ def has_compose() -> bool:
     return docker is not None and subprocess.run([docker, "compose", "version"], capture_output=True).returncode == 0
 
 
-def test_full_set_is_there_and_tools_are_optional() -> None:
-    tools = {name for name, service in SERVICES.items() if "tools" in service.get("profiles", [])}
-    assert tools == {"kafka-ui", "pgadmin"}
-    assert SERVICES.keys() - tools - ONE_SHOT == {
+def test_core_runs_alone_and_the_rest_is_optional() -> None:
+    by_profile: dict[str, set[str]] = {}
+    for name, service in SERVICES.items():
+        (profile,) = service.get("profiles", ["core"])
+        by_profile.setdefault(profile, set()).add(name)
+    assert by_profile["core"] - ONE_SHOT == {
         *("timescaledb", "influxdb", "kafka", "redis", "spark-master", "spark-worker-1", "spark-worker-2"),
-        *("live", "stores", "relay", "tick-relay", "api", "dashboard", "feed", "poll"),
-        *("prometheus", "grafana"),
+        *("live", "stores", "relay", "tick-relay", "api", "dashboard", "feed"),
     }
+    assert by_profile["full"] == {"predictor", "alerts", "poll", "schedule", "prometheus", "grafana"}
+    assert by_profile["tools"] == {"kafka-ui", "pgadmin"}
 
 
 @every_service
@@ -71,7 +74,7 @@ def test_service_waits_for_what_exists_and_is_healthy(name: str) -> None:
         expected = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
         assert how["condition"] == expected
         assert other in SERVICES
-        assert "profiles" not in SERVICES[other]
+        assert SERVICES[other].get("profiles") in (None, SERVICES[name].get("profiles")), "it would never start"
 
 
 @every_service
@@ -79,6 +82,26 @@ def test_volumes_are_named_or_files_of_the_repository(name: str) -> None:
     for volume in SERVICES[name].get("volumes", []):
         source = volume.split(":")[0]
         assert (ROOT / source).is_file() if source.startswith("./") else source in COMPOSE["volumes"]
+
+
+def test_boards_and_rules_are_where_grafana_and_prometheus_look() -> None:
+    inside = {volume.split(":")[0]: volume.split(":")[1] for name in ("grafana", "prometheus")
+              for volume in SERVICES[name]["volumes"]}  # fmt: skip
+    provider = yaml.safe_load((ROOT / "deploy" / "grafana-boards.yml").read_text())["providers"][0]
+    for board in sorted((ROOT / "deploy" / "grafana").glob("*.json")):
+        assert inside[f"./deploy/grafana/{board.name}"] == f"{provider['options']['path']}/{board.name}"
+    pattern = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["rule_files"][0]
+    for rules in sorted((ROOT / "deploy" / "rules").glob("*.yml")):
+        assert Path(inside[f"./deploy/rules/{rules.name}"]).match(pattern)
+    sources = yaml.safe_load((ROOT / "deploy" / "grafana-datasources.yml").read_text())["datasources"]
+    assert "prometheus" in {source.get("uid") for source in sources}
+
+
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if "build" in service])
+def test_metrics_are_open_inside_the_set_and_not_outside(name: str) -> None:
+    assert not any(port.split(":")[2].startswith("91") for port in SERVICES[name].get("ports", []))
+    if name != "dashboard":
+        assert SERVICES[name]["environment"]["TICKSTREAM_METRICS_HOST"] == "0.0.0.0"
 
 
 def test_host_ports_are_used_once() -> None:
@@ -128,7 +151,7 @@ def test_image_copies_every_room_that_runs_and_drops_root() -> None:
     copied = {line.split()[1] for line in lines if line.startswith("COPY")}
     admitted = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert copied == admitted
-    assert {"core", "conf", "stores", "producers", "jobs", "api", "local"} <= copied
+    assert {"core", "conf", "stores", "producers", "jobs", "api", "dashboard", "ml", "alerts", "local"} <= copied
     assert "USER tickstream" in lines
     assert re.search(r"FROM python:3\.11\.\d+-slim", lines[1])
 
@@ -143,6 +166,6 @@ def test_deploy_file_names_services_of_the_set(path: Path) -> None:
 @pytest.mark.skipif(not has_compose(), reason="no Docker client with compose on this machine")
 def test_docker_compose_accepts_the_file() -> None:
     env = os.environ | dict.fromkeys(SECRETS, "x")
-    command = ["docker", "compose", "--profile", "tools", "config", "--quiet"]
+    command = ["docker", "compose", "--profile", "tools", "--profile", "full", "config", "--quiet"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

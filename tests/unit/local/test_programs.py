@@ -25,7 +25,7 @@ from tests.feeds import settings_with_keys
 
 def test_feed_is_last_so_that_it_is_stopped_first() -> None:
     assert [program.name for program in programs(Feed(), "all")] == [
-        *("live", "stores", "relay", "ticks", "api", "dashboard", "poll", "feed"),
+        *("live", "stores", "relay", "ticks", "predictor", "schedule", "alerts", "api", "dashboard", "poll", "feed"),
     ]
 
 
@@ -33,6 +33,13 @@ def test_replay_runs_once_and_all_others_for_ever(tmp_path: Path) -> None:
     feed = Feed("replay", (tmp_path,), "max")
     assert {program.name for program in programs(feed, "us-equity") if program.once} == {"feed"}
     assert not any(program.once for program in programs(Feed(), "all"))
+    assert "predictor" not in {program.name for program in programs(feed, "all")}, "every outcome is known already"
+    assert "schedule" not in {program.name for program in programs(feed, "all")}, "retention would delete what is old"
+
+
+def test_only_predictor_and_alerts_may_be_missing() -> None:
+    found = {program.name for program in programs(Feed(), "all") if program.optional}
+    assert found == {"predictor", "alerts", "schedule"}
 
 
 def test_replay_passes_its_options_on_with_absolute_paths(monkeypatch: pytest.MonkeyPatch) -> None:

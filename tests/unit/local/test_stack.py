@@ -10,6 +10,7 @@ from local.errors import LocalError
 from local.programs import Feed
 from local.server import free_port
 from local.stack import _addresses, _place
+from metrics.serve import OFFSETS
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +52,18 @@ def test_dashboard_reads_the_api_that_was_started(capsys: pytest.CaptureFixture[
     assert port != str(defaults.api_port) and "api: port" in capsys.readouterr().out
     assert env["TICKSTREAM_DASHBOARD_API_URL"] == f"http://127.0.0.1:{port}"
     assert int(env["TICKSTREAM_DASHBOARD_PORT"]) > 0
+
+
+def test_ports_of_metrics_give_way_unless_they_were_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    first = free_port()
+    with socket.create_server(("127.0.0.1", first + OFFSETS["relay"])):
+        ports = {"api_port": free_port(), "dashboard_port": free_port()}
+        defaults = Settings.model_construct(**{**dict(Settings()), **ports, "metrics_port": first}, _fields_set=set())
+        moved = int(_addresses(defaults)["TICKSTREAM_METRICS_PORT"])
+        assert moved not in (0, first) and f"taking those from {moved} on" in capsys.readouterr().out
+        for asked in (first, 0):
+            kept = _addresses(Settings(**ports, metrics_port=asked))["TICKSTREAM_METRICS_PORT"]
+            assert kept == str(asked) and capsys.readouterr().out == ""
 
 
 def test_api_that_was_named_is_kept_and_a_port_that_was_named_is_not_changed() -> None:

@@ -16,7 +16,7 @@ from honcho.printer import Printer
 from local.server import has_ended
 from local.supervisor import Patience, Program, Supervisor, in_sessions
 
-QUICK = Patience(restarts=2, first_wait_seconds=0.05, grace_seconds=2)
+QUICK = Patience(restarts=2, first_wait_seconds=0.05, rest_seconds=0.1, grace_seconds=2)
 FOREVER = "import time; print('up', flush=True); time.sleep(600)"
 
 
@@ -53,8 +53,8 @@ class Stage:
             time.sleep(0.02)
 
 
-def python(name: str, code: str, once: bool = False) -> Program:
-    return Program(name, (sys.executable, "-c", code), once)
+def python(name: str, code: str, once: bool = False, optional: bool = False) -> Program:
+    return Program(name, (sys.executable, "-c", code), once, optional=optional)
 
 
 def left(stage: Stage) -> list[psutil.Process]:
@@ -84,6 +84,16 @@ def test_program_that_keeps_crashing_ends_the_watch_after_the_bound(tmp_path: Pa
         assert (tmp_path / "runs").read_text() == "xxx"
         assert "relay FAILED again (exit 1): giving up, stopping all" in stage.printed
     assert left(stage) == []
+
+
+def test_optional_program_that_keeps_crashing_is_tried_again_and_ends_nothing(tmp_path: Path) -> None:
+    code = "open('runs', 'a').write('x'); raise SystemExit(1)"
+    with Stage(tmp_path, python("predictor", code, optional=True), python("api", FOREVER)).running() as stage:
+        stage.wait_for(lambda: (tmp_path / "runs").exists() and len((tmp_path / "runs").read_text()) >= 5)
+        assert "predictor DIED again (exit 1), see above; the rest keeps running" in stage.printed
+        stage.wait_for(lambda: "api       | up" in stage.printed)
+        assert stage.results == []
+    assert stage.results == [True] and left(stage) == []
 
 
 @pytest.mark.parametrize(("code", "said"), [(0, "feed has reached its end"), (4, "feed FAILED (exit 4)")])

@@ -14,6 +14,10 @@ def test_statements_with_the_community_licence() -> None:
         " create_default_indexes => false, migrate_data => true, if_not_exists => true)",
         "SELECT create_hypertable('bar_revisions', by_range('start', INTERVAL '1 day'),"
         " create_default_indexes => false, migrate_data => true, if_not_exists => true)",
+        "SELECT create_hypertable('predictions', by_range('start', INTERVAL '1 day'),"
+        " create_default_indexes => false, migrate_data => true, if_not_exists => true)",
+        "SELECT create_hypertable('anomalies', by_range('start', INTERVAL '1 day'),"
+        " create_default_indexes => false, migrate_data => true, if_not_exists => true)",
         "ALTER TABLE ticks SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol',"
         " timescaledb.compress_orderby = 'event_time DESC, identity')",
         "SELECT add_compression_policy('ticks', compress_after => INTERVAL '2 days', if_not_exists => true)",
@@ -34,12 +38,22 @@ def test_statements_with_the_community_licence() -> None:
         "SELECT add_compression_policy('bar_revisions', compress_after => INTERVAL '7 days', if_not_exists => true)",
         "SELECT remove_retention_policy('bar_revisions', if_exists => true)",
         "SELECT add_retention_policy('bar_revisions', drop_after => INTERVAL '365 days')",
+        "ALTER TABLE predictions SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol, \"interval\"',"
+        " timescaledb.compress_orderby = '\"start\" DESC, horizon, model')",
+        "SELECT add_compression_policy('predictions', compress_after => INTERVAL '7 days', if_not_exists => true)",
+        "SELECT remove_retention_policy('predictions', if_exists => true)",
+        "SELECT add_retention_policy('predictions', drop_after => INTERVAL '365 days')",
+        "ALTER TABLE anomalies SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol, \"interval\"',"
+        " timescaledb.compress_orderby = '\"start\" DESC, rule')",
+        "SELECT add_compression_policy('anomalies', compress_after => INTERVAL '7 days', if_not_exists => true)",
+        "SELECT remove_retention_policy('anomalies', if_exists => true)",
+        "SELECT add_retention_policy('anomalies', drop_after => INTERVAL '365 days')",
     ]
 
 
 def test_apache_licence_makes_hypertables_only() -> None:
     made = statements(Retention(), community=False)
-    assert len(made) == 4 and all("create_hypertable" in statement for statement in made)
+    assert len(made) == 6 and all("create_hypertable" in statement for statement in made)
 
 
 def test_nothing_is_compressed_after_it_is_dropped() -> None:
@@ -54,3 +68,7 @@ def test_unique_constraints_hold_the_time_column() -> None:
         assert f'CONSTRAINT {name}_key PRIMARY KEY (symbol, "interval", "start")' in sql
     revisions = next(migration.sql for migration in migrations() if migration.name == "0005_revisions")
     assert 'bar_revisions_key PRIMARY KEY (symbol, "interval", "start", known_at)' in revisions
+    anomalies = next(migration.sql for migration in migrations() if migration.name == "0008_anomalies")
+    assert 'anomalies_key PRIMARY KEY (symbol, "interval", "start", rule)' in anomalies
+    predictions = next(migration.sql for migration in migrations() if migration.name == "0007_predictions")
+    assert 'predictions_key PRIMARY KEY (symbol, "interval", "start", horizon, model)' in predictions
