@@ -4,6 +4,7 @@ docs/decisions/0005 says why this is not `transformWithState`.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from core.errors import StoreUnavailable
 from core.indicators.base import Array
 from core.indicators.keyed import KeyedStates
 from core.indicators.sets import IndicatorSet, bars_of, values_json
-from core.intervals import Interval
+from core.intervals import INTERVALS, Interval
 from stores.files import write_atomically
 from stores.schema import INDICATOR_SCHEMA
 
@@ -151,9 +152,8 @@ class FinalIndicators:
         try:
             if self._done is None or self._done >= batch_id:
                 self._restore(batch_id)
-            if self._history is not None:
-                self._follow(self._history, final)
-            rows = self._indicators.rows(final)
+            made_of = final if self._history is None else self._follow(self._history, final)
+            rows = self._indicators.rows(made_of)
             self._save(batch_id)
         except OSError as error:
             raise StoreUnavailable(
@@ -174,9 +174,10 @@ class FinalIndicators:
             # Should this batch be repeated, the stores have its own states by then.
             self._save(_INITIAL)
 
-    def _follow(self, history: History, final: pa.Table) -> None:
+    def _follow(self, history: History, final: pa.Table) -> pa.Table:
         """Make the states of amended series again, from the stored bars before those of this batch.
 
+        Returns the bars to go on with: of a batch that is repeated, some may have been amended since the first time.
         A version knows which amendments it has, so a batch that is repeated from an older one does the same again.
         """
         keys = set(zip(final["symbol"].to_pylist(), final["interval"].to_pylist(), strict=True))
@@ -189,10 +190,15 @@ class FinalIndicators:
             # The other sinks are to have their bars all the same; the database will, and reconciling looks again.
             _log.warning("cannot ask for amendments", error=str(error))
             self._doubted |= keys
-            return
+            return final
+        if self._done is None and amended:
+            # Whoever was here before may have died with doubts.
+            history.doubt(sorted({(symbol, interval) for symbol, interval, _ in amended}))
         for symbol, interval, number in amended:
             self._remake(history, symbol, interval, _first_start(final, symbol, interval))
+            final = _as_stored(history, final, symbol, interval)
             self._amended = number
+        return final
 
     def _remake(self, history: History, symbol: str, interval: str, before_us: int) -> None:
         """The state of a series after its last stored bar before this moment."""
@@ -228,6 +234,33 @@ def _version(states: pa.Table, amended: int) -> bytes:
         writer.write_table(held)
     data: bytes = sink.getvalue().to_pybytes()
     return data
+
+
+def _as_stored(history: History, final: pa.Table, symbol: str, interval: str) -> pa.Table:
+    """A batch in which the stored bars of a series, where they are newer or more, take the place of its own."""
+    mine = pc.and_(pc.equal(final["symbol"], symbol), pc.equal(final["interval"], interval))
+    revs = dict(zip(final.filter(mine)["start"].to_pylist(), final.filter(mine)["rev"].to_pylist(), strict=True))
+    if not revs:
+        return final
+    first, last = min(revs), max(revs)
+    count = (last - first) // timedelta(microseconds=INTERVALS[interval].us) + 1
+    stored = history.bars_of(symbol, interval, _micros(last) + 1, count)
+    newer = pa.array(
+        [start >= first and rev > revs.get(start, -1) for start, rev in zip(*_columns(stored), strict=True)], pa.bool_()
+    )
+    taken = stored.filter(newer)
+    if not taken.num_rows:
+        return final
+    given_up = pc.and_(mine, pc.is_in(final["start"], taken["start"].cast(final["start"].type).combine_chunks()))
+    return pa.concat_tables([final.filter(pc.invert(given_up)), taken.select(final.column_names).cast(final.schema)])
+
+
+def _columns(bars: pa.Table) -> tuple[list[datetime], list[int]]:
+    return bars["start"].to_pylist(), bars["rev"].to_pylist()
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _first_start(final: pa.Table, symbol: str, interval: str) -> int:

@@ -182,6 +182,21 @@ def test_states_of_an_amended_series_are_made_again_also_for_a_repeated_batch(tm
         assert again.rows(batch, number).num_rows == batch.num_rows
 
 
+def test_bars_amended_between_a_batch_and_its_repeat_are_what_the_next_goes_on_from(tmp_path: Path) -> None:
+    history, batches, right = amended_market()
+    original, history.bars = history.bars, market(60)
+    FinalIndicators(BatchIndicators(SETTINGS, SETTINGS.bar_intervals), tmp_path, none, history).rows(batches[0], 0)
+    # It died before it could commit; another one amended a bar of that very batch before the repeat.
+    history.bars, history.numbers = original, [("AAA", "1m", 1)]
+    running = FinalIndicators(BatchIndicators(SETTINGS, SETTINGS.bar_intervals), tmp_path, none, history)
+    for number, batch in enumerate(batches):
+        rows = running.rows(batch, number)
+        found = values(rows)
+        assert found == {key: right[key] for key in found}, number
+        assert rows.num_rows == batch.num_rows
+    assert history.doubted == [("AAA", "1m")], "rows of its predecessor may be older than the amendment"
+
+
 def test_a_database_that_is_down_leaves_a_doubt_and_is_asked_again(tmp_path: Path) -> None:
     history, batches, right = amended_market()
     running = FinalIndicators(BatchIndicators(SETTINGS, SETTINGS.bar_intervals), tmp_path, none, history)
