@@ -99,6 +99,10 @@ class FinalAnomalies:
             return
         self._publish(found)
 
+    def close(self) -> None:
+        """Let go of the stores of findings."""
+        self._board.close()
+
     def _found(
         self, final: pa.Table, batch_id: int, clock_us: int | None, latencies: Mapping[tuple[str, int], float]
     ) -> list[Finding]:

@@ -124,7 +124,9 @@ def _final(
     spark: SparkSession, settings: Settings, sinks: Sinks, clock: Clock, pace: Pace | None = None
 ) -> DataStreamWriter:
     sources = [read_partition(spark, settings, number) for number in range(sinks.partitions)]
-    return final_of(sources, settings, sinks, clock, pace, FinalAnomalies(settings))
+    anomalies = FinalAnomalies(settings)
+    sinks.also_close(anomalies.close)
+    return final_of(sources, settings, sinks, clock, pace, anomalies)
 
 
 def final_of(

@@ -58,6 +58,7 @@ class Sinks:
         self._lake = make_lake(settings)
         self._bar_sinks = list(bar_sinks) if bar_sinks is not None else self._configured()
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="sink")
+        self._ends: list[Callable[[], object]] = []
         self.turn = threading.Lock()
         """Who holds it changes bars: the final query or reconciling, of one driver, never both."""
 
@@ -150,10 +151,14 @@ class Sinks:
         reasons = sorted({letter.reason for letter in letters})
         _log.warning("refused records", count=len(letters), reasons=reasons, topic=topic)
 
+    def also_close(self, call: Callable[[], object]) -> None:
+        """Something that ends with the stores."""
+        self._ends.append(call)
+
     def close(self) -> None:
         self._pool.shutdown()
-        for sink in self._every():
-            sink.close()
+        for end in (*self._ends, *(sink.close for sink in self._every())):
+            end()
 
     def _every(self) -> list[BarSink | LakeStore]:
         held = [*self._bar_sinks, self._lake]

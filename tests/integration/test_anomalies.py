@@ -55,11 +55,16 @@ class Driver:
     def __post_init__(self) -> None:
         self.store = TimescaleStore(self.settings.postgres_dsn.get_secret_value())
         self.store.setup()
-        self.restart()
+        self.anomalies = FinalAnomalies(self.settings)
 
     def restart(self) -> None:
         """A process that has just started, on the checkpoint that is there."""
+        self.anomalies.close()
         self.anomalies = FinalAnomalies(self.settings)
+
+    def close(self) -> None:
+        self.anomalies.close()
+        self.store.close()
 
     def batch(self, *bars: Bar, again: bool = False, clock_us: int | None = None) -> None:
         self.number += not again
@@ -88,7 +93,7 @@ class Driver:
 def driver(settings: Settings) -> Iterator[Driver]:
     made = Driver(settings.model_copy(update={"intervals": "1m"}))
     yield made
-    made.store.close()
+    made.close()
 
 
 @contextmanager
@@ -144,7 +149,7 @@ def test_repeated_batches_and_new_processes_find_the_same_once(driver: Driver) -
         connection.execute("TRUNCATE anomalies, bars")
     expected.batch(*bars)
     assert expected.table() == through
-    expected.store.close()
+    expected.close()
 
 
 def test_new_checkpoint_goes_on_from_the_database(driver: Driver) -> None:
@@ -154,7 +159,7 @@ def test_new_checkpoint_goes_on_from_the_database(driver: Driver) -> None:
     assert driver.told("price_move") == [(100, "firing", 1), (101, "resolved", 1)]
     over = next(each for each in driver.table() if each.state == "resolved" and each.rule == "price_move")
     assert over.since == BEGIN_US + 100 * MINUTE_US and over.severity == "info"
-    fresh.store.close()
+    fresh.close()
 
 
 def test_amended_bar_is_judged_again(driver: Driver) -> None:
@@ -242,4 +247,4 @@ def test_intervals_that_are_not_judged_cost_nothing(settings: Settings) -> None:
     off = Driver(settings.model_copy(update={"anomaly_intervals": ""}))
     off.batch(*history(50.0))
     assert off.table() == [] and not (settings.checkpoint_path / "final" / "anomalies").exists()
-    off.store.close()
+    off.close()

@@ -449,6 +449,7 @@ def test_docs_and_contract_are_served(client: httpx.Client) -> None:
         "order",
         "cursor",
         "interval",
+        "adjustment",
         "session",
         "fill",
         "as_of",
@@ -457,7 +458,7 @@ def test_docs_and_contract_are_served(client: httpx.Client) -> None:
     }
     assert set(named) == described | {"symbol"}
     assert (named["limit"]["maximum"], named["limit"]["default"]) == (10_000, 500)
-    assert named["interval"]["enum"] == ["1m", "5m", "15m"]
+    assert named["interval"]["enum"] == ["1m", "5m", "15m", "1d"]
     assert "application/problem+json" in bars["responses"]["422"]["content"]
     assert "application/problem+json" in bars["responses"]["406"]["content"]
     tables = {"application/json", "text/csv", "application/vnd.apache.arrow.stream"}
