@@ -135,12 +135,17 @@ def of_topic(settings: Settings) -> Rows:
 
 
 def indicators_of_topic(settings: Settings) -> Rows:
-    """The last indicators of every bar in the topic `indicators`, as far as compaction has left them."""
-    newest: Rows = {}
+    """The newest indicators of every bar in the topic `indicators`: of the greatest revision the last by time.
+
+    Offsets do not tell: records with a state have another key, and may be in another partition.
+    """
+    newest: dict[Key, tuple[tuple[int, int], Any]] = {}
     for record in _records(settings, INDICATORS):
         row = msgspec.json.decode(record.value or b"")
-        newest[row["symbol"], row["interval"], row["start"]] = row["values"]
-    return newest
+        key, age = (row["symbol"], row["interval"], row["start"]), (row["rev"], record.stamp_ms)
+        if key not in newest or newest[key][0] <= age:
+            newest[key] = age, row["values"]
+    return {key: values for key, (_, values) in newest.items()}
 
 
 def dead_letters(settings: Settings) -> int:
