@@ -21,7 +21,6 @@ from conf.settings import Settings, load_settings
 from core.errors import InputError, TickstreamError
 from core.intervals import SECOND_US
 from metrics import findings
-from metrics.findings import ALERTER
 from metrics.serve import serve
 from stores.alert_rules import AlertReads
 from stores.alerts import AlertStore
@@ -78,8 +77,6 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
     serve("alerts", settings)
     server = Server(settings)
     findings.ALERTER.watch(lambda: [((), {"messages_total": server.told})])
-    serve("alerts", settings)
-    ALERTER.watch(lambda: [((), {"messages_total": server.told})])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
     server.run()
