@@ -5,8 +5,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import dash_bootstrap_components as dbc
-from dash import dcc, html
+from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.development.base_component import Component
+
+from dashboard.client import ApiClient, ApiDown, ApiRefused
 
 EVERY = "*"
 """The choice of all symbols: no symbol is called so."""
@@ -27,6 +29,17 @@ def symbol_options(known: Sequence[str], chosen: str | None) -> list[dict[str, s
     """All symbols, those that are known, and the one that is chosen, whether it is known or not."""
     named = sorted({*known, *([chosen] if chosen not in (None, EVERY) else [])})
     return [{"label": "All symbols", "value": EVERY}, *({"label": name, "value": name} for name in named)]
+
+
+def register_symbols(app: Dash, client: ApiClient, key: str) -> None:
+    """The callback that fills a choice of symbols with those that the API knows."""
+
+    @app.callback(Output(key, "options"), Input("api-state", "data"), State(key, "value"))
+    async def choices(_: Any, chosen: str | None) -> Any:
+        try:
+            return symbol_options(await client.symbols(), chosen)
+        except (ApiDown, ApiRefused):
+            return no_update
 
 
 def section(key: str, title: str, explanation: str, content: Any) -> Component:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, dcc, html, no_update
 from dash.development.base_component import Component
 
 from dashboard.client import ApiClient, ApiDown, ApiRefused
 from dashboard.figures.anomalies import timeline_figure
 from dashboard.pages.alerts_tables import alert_rules_table, alerts_table, anomalies_table, anomaly_rules_table
 from dashboard.pages.alerts_words import lasting, sentence, severities_text
-from dashboard.parts import EVERY, card, graph, head, section, symbol_choice, symbol_options
+from dashboard.parts import EVERY, card, graph, head, register_symbols, section, symbol_choice
 from dashboard.theme import theme_of
 
 Row = Mapping[str, Any]
@@ -113,13 +113,7 @@ def register(app: Dash, client: ApiClient) -> None:
             return (f"The API says: {refused.detail}", *(no_update,) * 6)
         return shown(found, symbol, theme)
 
-    @app.callback(Output("alerts-symbol", "options"), Input("api-state", "data"), State("alerts-symbol", "value"))
-    async def choices(_: Any, chosen: str | None) -> Any:
-        try:
-            return symbol_options(await client.symbols(), chosen)
-        except (ApiDown, ApiRefused):
-            return no_update
-
+    register_symbols(app, client, "alerts-symbol")
     app.clientside_callback(ClientsideFunction("alerts", "chosen"), Input("alerts-symbol", "value"))
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dash_bootstrap_components as dbc
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, dcc, html, no_update
 from dash.development.base_component import Component
 
 from dashboard.client import ApiClient, ApiDown, ApiRefused
@@ -18,7 +18,7 @@ from dashboard.figures.quality import calendar_figure, lateness_figure
 from dashboard.pages.quality_tables import amendments_table, gaps_table, revisions_table
 from dashboard.pages.quality_view import EXPLAINED, cards
 from dashboard.pages.quality_words import late_text, sentence, time_text
-from dashboard.parts import EVERY, graph, head, section, symbol_choice, symbol_options
+from dashboard.parts import EVERY, graph, head, register_symbols, section, symbol_choice
 from dashboard.theme import theme_of
 
 Row = Mapping[str, Any]
@@ -96,13 +96,7 @@ def register(app: Dash, client: ApiClient) -> None:
             return (f"The API says: {refused.detail}", *(no_update,) * 6)
         return shown(found, symbol, theme)
 
-    @app.callback(Output("quality-symbol", "options"), Input("api-state", "data"), State("quality-symbol", "value"))
-    async def choices(_: Any, chosen: str | None) -> Any:
-        try:
-            known = await client.symbols()
-        except (ApiDown, ApiRefused):
-            return no_update
-        return symbol_options(known, chosen)
+    register_symbols(app, client, "quality-symbol")
 
     @app.callback(
         Output("quality-modal", "is_open"),
