@@ -4,6 +4,7 @@ Bars come from the topic `bars.live`; the states that their indicators go on fro
 """
 
 import argparse
+import gc
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from conf.topics import BARS_LIVE
 from core.errors import InputError, StoreUnavailable, TickstreamError
 from jobs.indicator_topic import FinalStates
 from jobs.live_indicators import live_indicators
+from jobs.relay_pace import Pace
 from metrics import stages
 from metrics.kafka import Client
 from metrics.pulled import Row
@@ -28,7 +30,7 @@ from metrics.serve import serve
 from metrics.stores import UNAVAILABLE
 from producers.topics import ensure_topics, partition_count
 from stores.influx_metrics import export_metrics
-from stores.redis import LiveRow, RedisStore, make_redis
+from stores.redis import LiveRow, RedisStore, Shown, make_redis
 from stores.retry import pause_before, retrying
 
 # Rows taken at once: what piles up while a write is under way is conflated, so load shortens the queue.
@@ -37,9 +39,6 @@ COMMIT_SECONDS = 1.0
 # A Redis that was killed may have lost its last second; a minute is read again, which changes nothing it kept.
 REWIND_SECONDS = 60.0
 COORDINATOR_SECONDS = 60.0
-# A busy feed is taken in steps: each bar that a write carries costs Redis time, and a core has room for so many.
-BUSY_ROWS = 50
-STEP_SECONDS = 0.005
 # Enough of a step to tell its latencies by; all of them would cost a percent of a core.
 STAMPED_ROWS = 20
 _AFTER_KEY = b',"end":'
@@ -48,18 +47,17 @@ _statistics = Client("relay")
 _log = structlog.get_logger("jobs.relay")
 
 
-class _Head(msgspec.Struct):
-    """What a forming bar is told apart and compared by."""
+class _Bar(Shown, kw_only=True, gc=False):
+    """A bar's JSON, read once for all who need something of it."""
 
     symbol: str
     interval: str
     start: int
     rev: int
     last_offset: int | None = None
-    received_us: int | None = None
 
 
-_head = msgspec.json.Decoder(_Head)
+_bar = msgspec.json.Decoder(_Bar)
 Stamps = list[tuple[int, int]]
 
 
@@ -85,12 +83,12 @@ def newest_rows(messages: Sequence[Message], stamps: Stamps | None = None) -> li
 
 def _row(message: Message, stamps: Stamps | None) -> LiveRow:
     payload = message.value() or b""
-    head = _head.decode(payload)
+    bar = _bar.decode(payload)
     sent_ms = message.timestamp()[1]
-    if stamps is not None and head.rev == 0 and head.received_us is not None:
-        stamps.append((head.received_us, sent_ms * 1000))
-    offset = -1 if head.last_offset is None else head.last_offset
-    return LiveRow(head.symbol, head.interval, head.start, head.rev, offset, _stamped(payload, sent_ms))
+    if stamps is not None and bar.rev == 0 and bar.received_us is not None:
+        stamps.append((bar.received_us, sent_ms * 1000))
+    offset = -1 if bar.last_offset is None else bar.last_offset
+    return LiveRow(bar.symbol, bar.interval, bar.start, bar.rev, offset, _stamped(payload, sent_ms), b"", bar)
 
 
 def _stamped(payload: bytes, sent_ms: int) -> bytes:
@@ -125,15 +123,16 @@ class Relay:
         consumer, states = self._open(), FinalStates(self._settings)
         try:
             self._recall(states)
+            pace = Pace(time.monotonic())
             while not self._stopping.is_set():
                 messages = self._poll(consumer)
                 for memory in states.news():
                     self._indicators.take_final(memory)
                 if messages:
-                    written_at = time.monotonic()
+                    began = time.monotonic()
                     self._carry(consumer, messages)
-                    if len(messages) >= BUSY_ROWS:
-                        time.sleep(max(0.0, written_at + STEP_SECONDS - time.monotonic()))
+                    if rest := pace.rest(len(messages), began, time.monotonic()):
+                        time.sleep(rest)
                 self._commit(consumer)
         finally:
             self._commit(consumer, now=True)
@@ -282,6 +281,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         RELAY.watch(relay.numbers)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: relay.stop())
+        # What is loaded by now stays for good: to look through it for garbage would hold a batch up for 10 ms and more.
+        gc.collect()
+        gc.freeze()
         _log.info("relay started", kafka=settings.kafka_bootstrap, topic=settings.topic(BARS_LIVE))
         relay.run()
         _log.info("relay stopped", read=relay.read, written=relay.written, published=relay.published)

@@ -38,6 +38,7 @@ from conf.settings import Settings
 from core.errors import ConfigError, InputError, StoreUnavailable
 from core.intervals import INTERVALS, SECOND_US
 from core.records import BAR_COLUMNS
+from stores.redis_line import OwnLine
 from stores.redis_script import TAIL_BARS, WRITE_BARS
 from stores.redis_seq import Sequences
 from stores.schema import BAR_SCHEMA, values_of
@@ -50,10 +51,26 @@ ROWS_PER_CALL = 200
 _PASSING = ("OOM", "MISCONF", "LOADING", "BUSY", "READONLY", "MASTERDOWN", "TRYAGAIN", "NOREPLICAS")
 
 
-class LiveRow(msgspec.Struct, frozen=True, array_like=True):
+class Shown(msgspec.Struct, gc=False):
+    """What is read of a bar's JSON on its way; amounts are text as it stands there."""
+
+    open: str | None = None
+    high: str | None = None
+    low: str | None = None
+    close: str | None = None
+    volume: str | None = None
+    notional: str | None = None
+    vwap: str | None = None
+    trade_count: int | None = None
+    close_us: int | None = None
+    received_us: int | None = None
+
+
+class LiveRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A bar on its way to Redis: what it is compared by, its JSON, and that of its indicators, empty for none.
 
-    `offset` is `last_offset`, -1 for none.
+    `offset` is `last_offset`, -1 for none. Who has read the JSON already gives `bar`, and answers for `indicators`
+    being an object of numbers: neither is then read again.
     """
 
     symbol: str
@@ -63,20 +80,11 @@ class LiveRow(msgspec.Struct, frozen=True, array_like=True):
     offset: int
     payload: bytes
     indicators: bytes = b""
+    bar: Shown | None = None
 
-
-class _Summary(msgspec.Struct):
-    """What the hashes show of a bar's JSON; text as it stands there."""
-
-    open: str | None = None
-    high: str | None = None
-    low: str | None = None
-    close: str | None = None
-    volume: str | None = None
-    vwap: str | None = None
-    trade_count: int | None = None
-    close_us: int | None = None
-    received_us: int | None = None
+    def shown(self) -> Shown:
+        """Raises msgspec.DecodeError when the payload is not the JSON of a bar."""
+        return _shown_of.decode(self.payload) if self.bar is None else self.bar
 
 
 class _Key(msgspec.Struct):
@@ -88,15 +96,15 @@ class _Key(msgspec.Struct):
     rev: int
 
 
-class _Shown(msgspec.Struct):
+class _Beside(msgspec.Struct):
     """What a bar's JSON may have beside the bar."""
 
     indicators: dict[str, float | None] | None = None
 
 
-_summary = msgspec.json.Decoder(_Summary)
+_shown_of = msgspec.json.Decoder(Shown)
 _key = msgspec.json.Decoder(_Key)
-_indicators = msgspec.json.Decoder(_Shown)
+_indicators = msgspec.json.Decoder(_Beside)
 _encoder = msgspec.msgpack.Encoder()
 _BarKey = tuple[str, str, int, int]
 _AMOUNTS = tuple(field.name for field in BAR_SCHEMA if pa.types.is_decimal(field.type))
@@ -116,7 +124,7 @@ class RedisStore:
         self.connections = 0
         self._client: Any = _checked(redis.Redis, url, retry, redis_connect_func=self._connected)
         self._sequences = Sequences()
-        self._script = self._client.register_script(WRITE_BARS)
+        self._script = OwnLine(self._client, WRITE_BARS)
 
     def __repr__(self) -> str:
         return f"RedisStore(ttl_seconds={self._ttl})"
@@ -160,6 +168,7 @@ class RedisStore:
             return [_held_row(payload) for found in pipeline.execute() for payload in found]
 
     def close(self) -> None:
+        self._script.close()
         self._client.close()
 
     def _call(self, rows: Sequence[LiveRow], again: bool = False) -> int:
@@ -170,7 +179,7 @@ class RedisStore:
             raise InputError(f"{NAME}: not the JSON of a bar: {error}") from None
         with translated():
             accepted, renumbered = self._script(
-                args=[_encoder.encode(packed), now_us // SECOND_US, self._ttl, TAIL_BARS, int(again)]
+                _encoder.encode(packed), now_us // SECOND_US, self._ttl, TAIL_BARS, int(again)
             )
         for place, seq in zip(renumbered[::2], renumbered[1::2], strict=True):
             row = rows[place - 1]
@@ -185,22 +194,23 @@ def _held_row(payload: bytes) -> LiveRow:
 
 def _packed(row: LiveRow, seq: int, now_us: int) -> tuple[str, ...]:
     """The row as the script reads it, all text: Redis 6's MessagePack has no bytes, and formats numbers slowly."""
-    bar = _summary.decode(row.payload)
-    payload = b'{"seq":%d,"relayed_us":%d,%b' % (seq, now_us, _with_indicators(row)[1:])
+    bar, payload = row.shown(), _numbered(row, seq, now_us)
     keys = (row.symbol, row.interval, str(row.start), str(row.rev), str(row.offset), payload.decode())
     amounts = (bar.open or "", bar.high or "", bar.low or "", bar.close or "", bar.volume or "", bar.vwap or "")
     counts = (str(bar.trade_count or 0), str(bar.close_us or row.start), str(bar.received_us or ""))
     return (*keys, *amounts, *counts, row.indicators.decode(), str(seq))
 
 
-def _with_indicators(row: LiveRow) -> bytes:
-    """The bar's JSON from its brace on, its indicators as the last key."""
-    if row.payload.strip() == b"{}":
+def _numbered(row: LiveRow, seq: int, now_us: int) -> bytes:
+    """The bar's JSON with its number first and its indicators last."""
+    payload = row.payload.strip()
+    if payload == b"{}":
         raise msgspec.DecodeError("an empty object")  # to which nothing could be put first
     if not row.indicators:
-        return row.payload.lstrip()
-    values_of(row.indicators)  # nobody who listens is to get what is not JSON
-    return b'%b,"indicators":%b}' % (row.payload.strip()[:-1], row.indicators)
+        return b'{"seq":%d,"relayed_us":%d,%b' % (seq, now_us, payload[1:])
+    if row.bar is None:
+        values_of(row.indicators)  # nobody who listens is to get what is not JSON
+    return b'{"seq":%d,"relayed_us":%d,%b,"indicators":%b}' % (seq, now_us, payload[1:-1], row.indicators)
 
 
 def make_redis(settings: Settings) -> RedisStore:

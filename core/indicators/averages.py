@@ -9,7 +9,7 @@ import numpy as np
 from core.errors import InputError
 from core.indicators.base import Array, Bars, Indicator, Outputs, blocks, columns, keep, period
 from core.indicators.smoothing import ExponentialMean
-from core.indicators.window import Window, Windowed, later, mean, over_usable
+from core.indicators.window import Window, Windowed, distance, later, mean, mean_with, over_usable, unroll
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,17 @@ class Sma(Windowed):
 
     def formula(self, *windows: Window) -> Outputs:
         return {"sma": mean(windows[0])}
+
+    def held(self, state: Array) -> Array:
+        if self.length == 1:
+            return super().held(state)
+        older = unroll(state[:, 2:])
+        return columns(older[0], distance(older))
+
+    def formed(self, held: Array, bars: Bars) -> Outputs:
+        if self.length == 1:
+            return super().formed(held, bars)
+        return {"sma": mean_with(held[0], held[1], bars.close, self.length)}
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,12 @@ class Ema(Indicator):
 
     def read(self, state: Array) -> Outputs:
         return {"ema": self.mean.read(state[:, 1:])}
+
+    def held(self, state: Array) -> Array:
+        return state[:, 2:]
+
+    def formed(self, held: Array, bars: Bars) -> Outputs:
+        return {"ema": self.mean.fold(held[0], bars.close)}
 
     def scan(self, bars: Bars) -> Outputs:
         return over_usable(self, bars, lambda dense: {"ema": self.mean.scan(dense.close)})
@@ -115,8 +132,15 @@ class Macd(Indicator):
 
     def read(self, state: Array) -> Outputs:
         fast, slow, signal = self._parts(state)
-        line, smoothed = self._line(fast, slow), self.means[2].read(signal)
-        return {"macd": line, "signal": smoothed, "hist": line - smoothed}
+        return _with_hist(self._line(fast, slow), self.means[2].read(signal))
+
+    def held(self, state: Array) -> Array:
+        return state[:, 2::2]
+
+    def formed(self, held: Array, bars: Bars) -> Outputs:
+        fast, slow = (mean.fold(of, bars.close) for mean, of in zip(self.means, held[:2], strict=False))
+        line = fast - slow
+        return _with_hist(line, self.means[2].fold(held[2], line))
 
     def scan(self, bars: Bars) -> Outputs:
         return over_usable(self, bars, self._scanned)
@@ -126,8 +150,7 @@ class Macd(Indicator):
         fast = of_fast.scan(bars.close[self.slow - self.fast :])[self.fast - 1 :]
         line = fast - of_slow.scan(bars.close)[self.slow - 1 :]
         smoothed = of_signal.scan(line)
-        values = {"macd": line, "signal": smoothed, "hist": line - smoothed}
-        return {output: later(found, bars.close) for output, found in values.items()}
+        return {output: later(found, bars.close) for output, found in _with_hist(line, smoothed).items()}
 
     def _line(self, fast: Array, slow: Array) -> Array:
         of_fast, of_slow, _ = self.means
@@ -135,3 +158,7 @@ class Macd(Indicator):
 
     def _parts(self, state: Array) -> list[Array]:
         return blocks(state, [ExponentialMean.width] * 3)
+
+
+def _with_hist(line: Array, signal: Array) -> Outputs:
+    return {"macd": line, "signal": signal, "hist": line - signal}

@@ -172,6 +172,17 @@ class Indicator(ABC):
     def read(self, state: Array) -> Outputs:
         """The outputs of a state; what it gives for rows that are not ready is dropped by `value`."""
 
+    def held(self, state: Array) -> Array:
+        """What of a state the outputs after one more bar take, (keys, any width): once for all moves of the bar."""
+        return state
+
+    def formed(self, held: Array, bars: Bars) -> Outputs:
+        """`read(advance(state, bars))` from the columns of `held(state)`, (width, keys), which are for it to overwrite.
+
+        Need not hold for the bar that makes the first value.
+        """
+        return self.read(self.advance(held.T, bars))
+
     def to_bytes(self, row: Array) -> bytes:
         """One row of a state as little-endian doubles."""
         if row.shape != (self.width,):
@@ -202,10 +213,9 @@ def blocks(state: Array, widths: Sequence[int]) -> list[Array]:
 
 def divide(dividend: Array, divisor: Array, otherwise: float) -> Array:
     """The quotient, and `otherwise` where the divisor is zero."""
-    defined = divisor != 0
-    if defined.all():
+    if np.count_nonzero(divisor) == divisor.size:
         return np.asarray(dividend / divisor)
-    return np.divide(dividend, divisor, out=np.full_like(divisor, otherwise), where=defined)
+    return np.divide(dividend, divisor, out=np.full_like(divisor, otherwise), where=divisor != 0)
 
 
 def number_text(number: float) -> str:

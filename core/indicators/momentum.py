@@ -9,6 +9,8 @@ from core.indicators.base import Array, Bars, Indicator, Outputs, blocks, column
 from core.indicators.smoothing import Wilder
 from core.indicators.window import Window, Windowed, later, mean, over_usable, rolling, shift, unroll
 
+_UP_DOWN = np.array([[1.0], [-1.0]])
+
 
 @dataclass(frozen=True)
 class Mom(Windowed):
@@ -59,13 +61,19 @@ class Rsi(Wilder):
     means: ClassVar[int] = 2
 
     def advance(self, state: Array, bars: Bars) -> Array:
-        change = bars.close - state[:, 1]
-        moves = np.maximum([change, -change], 0).T
+        moves = _moves(bars.close - state[:, 1]).T
         fed = self.mean.feed(self._means(state), moves).reshape(len(state), self.width - 2)
         return columns(state[:, 0] + 1, bars.close, keep(state[:, 0] > 0, fed, state[:, 2:]))
 
     def read(self, state: Array) -> Outputs:
         rise, fall = self.mean.read(self._means(state)).T
+        return {"rsi": _index(rise, fall)}
+
+    def held(self, state: Array) -> Array:
+        return state[:, [1, 3, 5]]
+
+    def formed(self, held: Array, bars: Bars) -> Outputs:
+        rise, fall = self.mean.fold(held[1:], _moves(bars.close - held[0]))
         return {"rsi": _index(rise, fall)}
 
     def _means(self, state: Array) -> Array:
@@ -76,6 +84,11 @@ class Rsi(Wilder):
         part, change = self.mean, np.diff(bars.close, axis=0)
         rise, fall = part.scan(np.maximum(change, 0)), part.scan(np.maximum(-change, 0))
         return {"rsi": later(_index(rise, fall), bars.close)}
+
+
+def _moves(change: Array) -> Array:
+    """The rise and the fall, (2, keys)."""
+    return np.asarray(np.maximum(_UP_DOWN * change, 0))
 
 
 def _index(rise: Array, fall: Array) -> Array:
@@ -113,13 +126,25 @@ class Stoch(Indicator):
         shifted = shift(state)
         highs, lows, raws, ks = self._rings(shifted)
         highs[:, -1], lows[:, -1] = bars.high, bars.low
-        raws[:, -1] = _position(unroll(highs), unroll(lows), bars.close)
+        raws[:, -1] = _position(*_extremes(unroll(highs), unroll(lows)), bars.close)
         ks[:, -1] = mean(unroll(raws))
         return shifted
 
     def read(self, state: Array) -> Outputs:
         *_, ks = self._rings(state)
         return {"k": ks[:, -1], "d": mean(unroll(ks))}
+
+    def held(self, state: Array) -> Array:
+        """The extremes, raws and ks of the windows that the next bar completes."""
+        highs, lows, raws, ks = self._rings(shift(state))
+        highs[:, -1], lows[:, -1] = -np.inf, np.inf
+        return columns(*_extremes(unroll(highs), unroll(lows)), raws, ks)
+
+    def formed(self, held: Array, bars: Bars) -> Outputs:
+        raws, ks = held[2 : 2 + self.smooth], held[2 + self.smooth :]
+        raws[-1] = _position(np.maximum(held[0], bars.high), np.minimum(held[1], bars.low), bars.close)
+        ks[-1] = mean(raws)
+        return {"k": ks[-1], "d": mean(ks)}
 
     def scan(self, bars: Bars) -> Outputs:
         return over_usable(self, bars, self._rolled)
@@ -134,10 +159,13 @@ class Stoch(Indicator):
 
 
 def _raw(highs: Window, lows: Window, closes: Window) -> Outputs:
-    return {"raw": _position(highs, lows, closes[-1])}
+    return {"raw": _position(*_extremes(highs, lows), closes[-1])}
 
 
-def _position(highs: Window, lows: Window, close: Array) -> Array:
+def _extremes(highs: Window, lows: Window) -> tuple[Array, Array]:
+    return np.maximum.reduce(highs), np.minimum.reduce(lows)
+
+
+def _position(highest: Array, lowest: Array, close: Array) -> Array:
     """Where the close stands between the extremes, in percent."""
-    highest, lowest = np.maximum.reduce(highs), np.minimum.reduce(lows)
     return divide(close - lowest, (highest - lowest) / 100, otherwise=0)

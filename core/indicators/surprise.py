@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.indicators.base import MAX_PERIOD, Array, Bars, Indicator, Outputs, columns, divide, keep, period
 from core.indicators.smoothing import FEW_KEYS, ExponentialMean
-from core.indicators.window import Window, Windowed, later, mean, over_usable
+from core.indicators.window import Window, Windowed, later, log_returns, mean, over_usable
 
 # Of a normal distribution: the standard deviation over the median and over the mean absolute deviation.
 PER_MEDIAN = 1.4826
@@ -39,8 +39,7 @@ class Retmad(Windowed):
         return np.logical_and(super().usable(bars), bars.close > 0)
 
     def formula(self, *windows: Window) -> Outputs:
-        closes = windows[0]
-        returns = np.log(closes[1:] / closes[:-1])
+        returns = log_returns(windows[0])
         centre = _median(returns[:-1])
         away = np.abs(returns[:-1] - centre)
         spread = PER_MEDIAN * _median(away)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from core.indicators.base import Array, Bars, Outputs, blocks, columns, divide, factor, keep, period
 from core.indicators.smoothing import Wilder
-from core.indicators.window import Window, Windowed, deviation, later, mean
+from core.indicators.window import Window, Windowed, deviation, later, log_returns, mean, unroll
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,17 @@ class Rvol(Windowed):
         return np.logical_and(super().usable(bars), bars.close > 0)
 
     def formula(self, *windows: Window) -> Outputs:
-        closes = windows[0]
-        returns = np.log(closes[1:] / closes[:-1])
-        return {"rvol": deviation(returns, mean(returns), ddof=1)}
+        return {"rvol": _spread(log_returns(windows[0]))}
+
+    def held(self, state: Array) -> Array:
+        """The returns, with a place for the newest, and the last close."""
+        closes = unroll(state[:, 2:])
+        return np.concatenate([log_returns(closes), closes[-2:]]).T
+
+    def formed(self, held: Array, bars: Bars) -> Outputs:
+        returns = held[:-1]
+        returns[-1] = np.log(bars.close / held[-1])
+        return {"rvol": _spread(returns)}
 
 
 @dataclass(frozen=True)
@@ -97,9 +105,19 @@ class Atr(Wilder):
     def read(self, state: Array) -> Outputs:
         return {"atr": self.mean.read(state[:, 2:])}
 
+    def held(self, state: Array) -> Array:
+        return state[:, [1, 3]]
+
+    def formed(self, held: Array, bars: Bars) -> Outputs:
+        return {"atr": self.mean.fold(held[1], _true_range(bars.high, bars.low, held[0]))}
+
     def _scanned(self, bars: Bars) -> Outputs:
         ranges = _true_range(bars.high[1:], bars.low[1:], bars.close[:-1])
         return {"atr": later(self.mean.scan(ranges), bars.close)}
+
+
+def _spread(returns: Window) -> Array:
+    return deviation(returns, mean(returns), ddof=1)
 
 
 def _true_range(high: Array, low: Array, last: Array) -> Array:

@@ -31,14 +31,16 @@ class Vwap(Indicator):
         return 1
 
     def advance(self, state: Array, bars: Bars) -> Array:
-        count, session, notional, volume = state.T
-        same = session == bars.session
-        notional = np.where(same, notional, 0) + bars.notional
-        volume = np.where(same, volume, 0) + bars.volume
-        return columns(count + 1, bars.session, notional, volume)
+        return columns(state[:, 0] + 1, bars.session, *_since_open(state.T[1:], bars))
 
     def read(self, state: Array) -> Outputs:
         return {"vwap": divide(state[:, 2], state[:, 3], otherwise=np.nan)}
+
+    def held(self, state: Array) -> Array:
+        return state[:, 1:]
+
+    def formed(self, held: Array, bars: Bars) -> Outputs:
+        return {"vwap": divide(*_since_open(held, bars), otherwise=np.nan)}
 
     def scan(self, bars: Bars) -> Outputs:
         return super().scan(bars) if bars.close.shape[1] > FEW_KEYS else over_usable(self, bars, self._by_key)
@@ -49,6 +51,13 @@ class Vwap(Indicator):
             notional[:, key] = _since_start(sessions, bars.notional[:, key].tolist())
             volume[:, key] = _since_start(sessions, bars.volume[:, key].tolist())
         return {"vwap": divide(notional, volume, otherwise=np.nan)}
+
+
+def _since_open(held: Array, bars: Bars) -> tuple[Array, Array]:
+    """Notional and volume of the session with one more bar, from the session, notional and volume before."""
+    session, notional, volume = held
+    same = session == bars.session
+    return np.where(same, notional, 0) + bars.notional, np.where(same, volume, 0) + bars.volume
 
 
 def _since_start(sessions: list[float], values: list[float]) -> list[float]:
@@ -119,11 +128,16 @@ class Obv(Indicator):
 
     def advance(self, state: Array, bars: Bars) -> Array:
         count, last, level = state.T
-        signed = np.sign(bars.close - last) * bars.volume
-        return columns(count + 1, bars.close, np.where(count > 0, level + signed, bars.volume))
+        return columns(count + 1, bars.close, np.where(count > 0, _level(last, level, bars), bars.volume))
 
     def read(self, state: Array) -> Outputs:
         return {"obv": state[:, 2]}
+
+    def held(self, state: Array) -> Array:
+        return state[:, 1:]
+
+    def formed(self, held: Array, bars: Bars) -> Outputs:
+        return {"obv": _level(held[0], held[1], bars)}
 
     def scan(self, bars: Bars) -> Outputs:
         return over_usable(self, bars, self._scanned)
@@ -131,3 +145,8 @@ class Obv(Indicator):
     def _scanned(self, bars: Bars) -> Outputs:
         signed = np.sign(np.diff(bars.close, axis=0)) * bars.volume[1:]
         return {"obv": np.add.accumulate(np.concatenate([bars.volume[:1], signed]), axis=0)}
+
+
+def _level(last: Array, level: Array, bars: Bars) -> Array:
+    """The level one bar on."""
+    return np.asarray(level + np.sign(bars.close - last) * bars.volume)

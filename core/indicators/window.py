@@ -51,12 +51,32 @@ def total(window: Window) -> Array:
 def mean(window: Window) -> Array:
     """The arithmetic mean, as first value + mean distance from it: exact for equal values, whatever they are."""
     first: Array = window[0]
-    return first + sum_of(lambda values: values - first, window) / len(window)
+    return _mean(first, distance(window), len(window))
+
+
+def distance(window: Window) -> Array:
+    """The sum of the distances from the first value."""
+    first: Array = window[0]
+    return sum_of(lambda values: values - first, window)
+
+
+def mean_with(first: Array, away: Array, newest: Array, size: int) -> Array:
+    """`mean` of a window of this size, from its first value, the `distance` of it less its newest one, and that one."""
+    return _mean(first, away + (newest - first), size)
+
+
+def _mean(first: Array, away: Array, size: int) -> Array:
+    return np.asarray(first + away / size)
 
 
 def deviation(window: Window, centre: Array, ddof: int = 0) -> Array:
     """The standard deviation in two passes, given the mean; `ddof` 0 for the population, 1 for a sample."""
     return np.sqrt(sum_of(lambda values: np.square(values - centre), window) / (len(window) - ddof))
+
+
+def log_returns(closes: Window) -> Window:
+    """One less than there are closes."""
+    return np.asarray(np.log(closes[1:] / closes[:-1]))
 
 
 def shift(state: Array) -> Array:
@@ -150,6 +170,15 @@ class Windowed(Indicator):
 
     def read(self, state: Array) -> Outputs:
         return self.formula(*(unroll(ring) for ring in self._rings(state)))
+
+    def held(self, state: Array) -> Array:
+        return shift(state)[:, 1:]
+
+    def formed(self, held: Array, bars: Bars) -> Outputs:
+        windows = [held[left : left + self.ready_after] for left in range(0, len(held), self.ready_after)]
+        for window, newest in zip(windows, self.items(bars), strict=True):
+            window[-1] = newest
+        return self.formula(*windows)
 
     def scan(self, bars: Bars) -> Outputs:
         return over_usable(self, bars, self._rolled)

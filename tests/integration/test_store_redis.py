@@ -3,9 +3,11 @@
 import asyncio
 import itertools
 import json
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -407,6 +409,43 @@ def test_flushed_script_is_loaded_again(store: RedisStore, client: redis.Redis) 
     store.write_live([row(last_offset=1)])
     client.script_flush()
     assert store.write_live([row(last_offset=2)]) == 1
+
+
+def test_row_that_was_read_already_is_written_as_any_other(store: RedisStore, client: redis.Redis) -> None:
+    plain = row(0, b'{"x":1.5}', last_offset=1)
+    read = msgspec.structs.replace(row(0, b'{"x":1.5}', symbol="MSFT", last_offset=1), bar=plain.shown())
+    store.write_live([plain, read])
+    for name in ("bar", "indicators"):
+        held = [client.hgetall(f"{name}:{symbol}:1m") for symbol in ("AAPL", "MSFT")]
+        for each in held:
+            each["json"] = re.sub(r'"seq":\d+', "", each["json"]).replace("MSFT", "AAPL")
+            each.pop("seq", None)
+        assert held[0] == held[1]
+    assert client.hgetall("latest:AAPL") == client.hgetall("latest:MSFT")
+
+
+def test_killed_connection_is_replaced_and_the_row_written_once(store: RedisStore, client: redis.Redis) -> None:
+    store.write_live([row(0, last_offset=1)])
+    (before,) = client.hmget("bar:AAPL:1m", "seq")
+    client.client_kill_filter(_type="normal", skipme=True)
+    assert store.write_live([row(0, last_offset=2)]) == 1
+    assert store.connections == 2
+    assert int(client.hget("bar:AAPL:1m", "seq")) > int(before)
+
+
+def test_threads_share_a_store(store: RedisStore, client: redis.Redis) -> None:
+    symbols = [f"S{number}" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        writes = [
+            pool.submit(store.write_live, [row(0, symbol=symbol, last_offset=offset)])
+            for offset in range(1, 26)
+            for symbol in symbols
+        ]
+        accepted = sum(write.result() for write in writes)
+    assert store.connections == 1 and 8 <= accepted <= 200
+    for symbol in symbols:
+        held = client.hgetall(f"bar:{symbol}:1m")
+        assert held["offset"] == "25" and json.loads(held["json"])["symbol"] == symbol
 
 
 def test_full_memory_is_store_unavailable(store: RedisStore, client: redis.Redis) -> None:

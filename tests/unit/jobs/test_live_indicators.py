@@ -13,7 +13,7 @@ from jobs.indicator_topic import Memory
 from jobs.live_indicators import PENDING_BARS, LiveIndicators
 from stores.redis import LiveRow
 
-SPECS = "sma:2 ema:3 rsi:2 macd:2,3,2 atr:2 obv vwap stoch:2,1,1"
+SPECS = "sma:2 ema:3 rsi:2 macd:2,3,2 atr:2 obv vwap stoch:2,1,1 sma:1 bbands:3,2 rvol:2 mom:1 rvwap:2"
 SET = IndicatorSet(parse_all(SPECS))
 MINUTE_US = 60_000_000
 FIELDS = ("open", "high", "low", "close", "volume", "notional")
@@ -184,11 +184,11 @@ def test_a_state_of_other_indicators_keeps_what_both_have() -> None:
     market = Market("AAA")
     for minute in range(1, 6):
         market.row(minute, close=f"{minute}.125")
-    fewer = IndicatorSet(parse_all("obv mom:1"))
+    fewer = IndicatorSet(parse_all("obv mom:7"))
     indicators = live({"1m": fewer})
     indicators.take_final(market.final(5))
     (text,) = shown(indicators, market.row(6, close="9"))
-    assert msgspec.json.decode(text) == {"obv": msgspec.json.decode(market.values(6))["obv"], "mom_1": None}
+    assert msgspec.json.decode(text) == {"obv": msgspec.json.decode(market.values(6))["obv"], "mom_7": None}
 
 
 def test_a_state_that_does_not_fit_is_logged_and_left() -> None:

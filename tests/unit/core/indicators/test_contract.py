@@ -193,6 +193,28 @@ def test_rvol_skips_a_close_without_a_logarithm() -> None:
     np.testing.assert_array_equal(parse("rvol:5").scan(dotted)["rvol"][::2], whole)
 
 
+@each
+@settings(max_examples=10, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    bars=st.integers(0, 100),
+    keys=st.sampled_from([1, 2, 9, 200]),
+    price=st.sampled_from([1e-7, 100.0, 1e9]),
+)
+def test_formed_value_is_that_of_the_step_for_every_move_of_the_bar(
+    indicator: Indicator, seed: int, bars: int, keys: int, price: float
+) -> None:
+    state = run(indicator, walk(seed, bars, keys, price, missing=0.05)) if bars else indicator.initial(keys)
+    before, held = state.copy(), indicator.held(state)
+    moves = walk(seed + 1, 3, keys, price * 1.01)
+    later = state[:, 0] + 1 > indicator.ready_after  # the first value is stepped
+    for bar in (moves.at(0), moves.at(1), moves.at(2), moves.at(0)):
+        formed = indicator.formed(np.array(held.T, order="C"), bar)
+        stepped = indicator.value(indicator.step(state, bar))
+        assert same_bits(*({output: values[later] for output, values in each.items()} for each in (formed, stepped)))
+    np.testing.assert_array_equal(state, before)
+
+
 def test_live_value_leaves_the_final_state() -> None:
     rsi, bars = parse("rsi:14"), walk(bars=30)
     final = run(rsi, pick(bars, slice(29)))
