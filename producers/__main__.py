@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -36,7 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:  # before anything was sent
         return 130
+    except OSError as error:
+        return _not_written(args.command, error)
     return 0
+
+
+def _not_written(command: str, error: OSError) -> int:
+    """A disk that is full, a folder that is not ours, a reader of standard output that has seen enough."""
+    if isinstance(error, BrokenPipeError) and _unread():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or it is tried again at the very end
+        return 128 + signal.SIGPIPE
+    where = f"{error.filename}: " if error.filename else ""
+    print(f"{command}: {where}{error.strerror or error}", file=sys.stderr)
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +70,13 @@ def _parser() -> argparse.ArgumentParser:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser
+
+
+def _unread() -> bool:
+    """Whether nobody reads standard output any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

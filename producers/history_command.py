@@ -2,23 +2,23 @@
 
 import argparse
 import asyncio
-import re
 from collections.abc import Sequence
 from datetime import timedelta
 
 from tqdm import tqdm
 
-from conf.settings import Settings, variable
+from conf.settings import Settings
 from core.clock import SystemClock
 from core.errors import InputError
 from core.intervals import MINUTE_US
-from core.validate import SYMBOL_PATTERN
+from core.records import MIN_EVENT_US
 from producers.feeds import FEEDS, Feed, feed_named
 from producers.feeds.base import LENGTHS
 from producers.history.fill import Backfill, check_feed
 from producers.history.plan import TICKS, Item
 from producers.history.sessions import AROUND_US, sessions
-from producers.symbols import SymbolInfo, SymbolMaster
+from producers.live.route import check_route
+from producers.symbols import SymbolInfo, meant
 from producers.times import iso, parse_time
 from producers.topics import ensure_topics
 from producers.turns import shared_turns
@@ -40,6 +40,7 @@ backfill has finished; gaps on record are asked for again. Interrupt it, kill it
 command goes on from there. Every process on the same database shares a provider's quota."""
 
 SHOWN = 40  # rows of the plan
+EARLIEST_BARS_US = -2_208_988_800_000_000  # 1900
 DEFAULT_PROVIDER = "coinbase"  # of currency pairs: needs no key, and counts its trades
 
 
@@ -65,7 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> str:
     """Plan, and fill unless it is a dry run; tells what was done. Ctrl-C ends it with everything done so far kept."""
-    end_us = SystemClock().now_us() if args.end is None else args.end
+    now_us = SystemClock().now_us()
+    end_us = now_us if args.end is None else args.end
+    if args.start >= now_us:
+        raise InputError(f"--from {iso(args.start)} is in the future")
     if args.start >= end_us:
         raise InputError(f"--from {iso(args.start)} is not before --to {iso(end_us)}")
     if args.around < 0:
@@ -74,6 +78,8 @@ def run(args: argparse.Namespace, settings: Settings) -> str:
     feed = feed_named(args.provider) if args.provider else default_feed(infos)
     what = args.what or ("ticks" if "trades" in feed.can.history else "bars")
     what = TICKS if what == "ticks" else f"bars:{args.interval}"
+    if args.start < (earliest := MIN_EVENT_US if what == TICKS else EARLIEST_BARS_US):
+        raise InputError(f"--from: there are no {what} before {iso(earliest)}")
     check_feed(feed, settings, what)
     if args.calendar:
         sessions(args.calendar, args.start, end_us)  # it is there, and covers the time
@@ -87,6 +93,7 @@ def run(args: argparse.Namespace, settings: Settings) -> str:
             return plan_table(plan, feed)
         try:
             if plan:
+                check_route(feed.name, args.rest_url or feed.rest_url)
                 _fill(backfill, plan, settings, wait=args.wait)
             else:
                 backfill.settle()
@@ -118,21 +125,6 @@ def default_feed(symbols: Sequence[SymbolInfo]) -> type[Feed]:
         return feed_named(DEFAULT_PROVIDER)
     offers = sorted(feed.name for feed in FEEDS.values() if feed.can.history)
     raise InputError(f"say which provider with --provider: {', '.join(offers)}")
-
-
-def meant(texts: Sequence[str], settings: Settings) -> list[SymbolInfo]:
-    """The symbols of what was typed, each once. Raises InputError for what is none, or not in a strict master."""
-    master, found = SymbolMaster(settings), dict[str, SymbolInfo]()
-    for text in [part for one in texts for part in one.split(",") if part]:
-        info = master.resolve(text, strict=False)
-        if not re.fullmatch(SYMBOL_PATTERN, info.symbol):
-            raise InputError(f"{text!r} is no symbol")
-        if settings.known_symbols is not None and info.symbol not in settings.known_symbols:
-            raise InputError(f"unknown symbol {info.symbol!r}: {variable('symbols')} lists {settings.symbols}")
-        found[info.symbol] = info
-    if not found:
-        raise InputError("no symbol given, such as BTC-USD")
-    return list(found.values())
 
 
 def plan_table(plan: Sequence[Item], feed: type[Feed]) -> str:

@@ -22,6 +22,7 @@ from producers.live.failover import Failover
 from producers.live.feeder import Feeder, Runs
 from producers.live.route import check_routes
 from producers.publish import Publisher
+from producers.symbols import meant
 from producers.topics import ensure_topics
 from producers.turns import shared_turns
 from stores.gaps import PostgresGaps
@@ -70,8 +71,14 @@ def live_feed(name: str, settings: Settings) -> type[Feed]:
 
 def run(args: argparse.Namespace, settings: Settings) -> str:
     """Stream as the options say; tells what was sent. Ctrl-C ends it, with everything flushed."""
-    args.symbols = symbols_of(args.symbols)
+    args.symbols = [info.symbol for info in meant(args.symbols, settings)]
+    if args.seconds is not None and not args.seconds > 0:
+        raise InputError("--seconds: not above zero")
     kinds = [live_feed(name, settings) for name in (args.provider, *args.backup)]
+    if len(set(kinds)) < len(kinds):
+        raise InputError("--backup: a provider cannot be its own backup")
+    for kind in kinds:
+        kind(settings).hello(args.symbols)  # it can write them all
     check_routes({kind.name: kind(settings).socket(args.symbols) for kind in kinds})
     ensure_topics(settings.kafka_bootstrap, settings)
     started, turns = time.monotonic(), shared_turns(settings)
@@ -86,14 +93,6 @@ def run(args: argparse.Namespace, settings: Settings) -> str:
     return (
         f"{'stopped: ' if stopped else ''}{told(found)}, {publisher.dead:,} refused to ticks.dead, in {seconds:.1f} s"
     )
-
-
-def symbols_of(words: Sequence[str]) -> list[str]:
-    """Symbols separated by spaces or commas, each once. Raises InputError where there is none."""
-    found = [part.strip() for word in words for part in word.split(",") if part.strip()]
-    if not found:
-        raise InputError("no symbol given, such as BTC-USD")
-    return list(dict.fromkeys(found))
 
 
 def streams(

@@ -30,6 +30,8 @@ A line is a provider's message, or a record around it: {"message": …, "recv_ti
 record does not say when it came."""
 
 ERRORS_SHOWN = 5
+LONGEST_LINE = 64 * 1024 * 1024
+"""Bytes. What is cut off there is no JSON, and counted as an error."""
 
 
 class _Record(msgspec.Struct):
@@ -70,18 +72,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> str:
-    """Write the ticks to standard output and what became of the messages to standard error."""
-    kind, outcome = feed_named(args.provider), Outcome()
+    """Write the ticks to standard output and what became of the messages to standard error.
+
+    Raises InputError, after everything else was written, for files that cannot be read to their end.
+    """
+    kind, outcome, unread = feed_named(args.provider), Outcome(), list[str]()
     for path in args.files:
-        feed = kind(settings)
-        with tqdm(desc=path.name, unit=" messages", unit_scale=True, disable=None) as bar:
-            for line in lines_of(path):
-                for tick in take(feed, line, outcome):
-                    sys.stdout.buffer.write(encode(tick) + b"\n")
-                bar.update()
+        try:
+            _write(kind(settings), path, outcome)
+        except InputError as error:
+            unread.append(str(error))
     sys.stdout.buffer.flush()
-    sys.stderr.write(f"{outcome}\n")
+    if outcome.messages or not unread:
+        sys.stderr.write(f"{outcome}\n")
+    if unread:
+        raise InputError("; ".join(unread))
     return ""
+
+
+def _write(feed: Feed, path: Path, outcome: Outcome) -> None:
+    with tqdm(desc=path.name, unit=" messages", unit_scale=True, disable=None) as bar:
+        for line in lines_of(path):
+            for tick in take(feed, line, outcome):
+                sys.stdout.buffer.write(encode(tick) + b"\n")
+            bar.update()
 
 
 def take(feed: Feed, line: bytes, outcome: Outcome) -> list[Tick]:
@@ -117,11 +131,16 @@ def _parsed(feed: Feed, line: bytes) -> Parsed:
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of a file that are not empty. Raises InputError for one that cannot be read."""
+    """The lines of a file that are not empty, cut at LONGEST_LINE. Raises InputError for one that cannot be read."""
     try:
         with path.open("rb") as raw:
             zipped = raw.read(2) == b"\x1f\x8b"
         with gzip.open(path) if zipped else path.open("rb") as file:
-            yield from (line for line in file if line.strip())
+            ended = True
+            while part := file.readline(LONGEST_LINE):
+                if ended and part.strip():
+                    yield part
+                ended = part.endswith(b"\n")
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise InputError(f"{path}: cannot be read: {reason or error}") from None

@@ -11,11 +11,12 @@ an alias says where the rule is wrong.
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from conf.settings import Settings, variable
 from core.errors import InputError
 from core.sessions import ALWAYS_OPEN
+from core.validate import SYMBOL_PATTERN
 from producers.feeds import Feed, feed_named
 from producers.feeds.pairs import from_joined
 from producers.feeds.rows import FIAT
@@ -74,6 +75,24 @@ class SymbolMaster:
         if provider not in self._feeds:
             self._feeds[provider] = feed_named(provider)(self._settings)
         return self._feeds[provider]
+
+
+def meant(texts: Sequence[str], settings: Settings) -> list[SymbolInfo]:
+    """The symbols of what was typed, each once; commas separate, too.
+
+    Raises InputError for what is none, and where settings list the symbols there are, for another one.
+    """
+    master, found = SymbolMaster(settings), dict[str, SymbolInfo]()
+    for text in [part.strip() for one in texts for part in one.split(",") if part.strip()]:
+        info = master.resolve(text, strict=False)
+        if not re.fullmatch(SYMBOL_PATTERN, info.symbol):
+            raise InputError(f"{text!r} is no symbol")
+        if settings.known_symbols is not None and info.symbol not in settings.known_symbols:
+            raise InputError(f"unknown symbol {info.symbol!r}: {variable('symbols')} lists {settings.symbols}")
+        found[info.symbol] = info
+    if not found:
+        raise InputError("no symbol given, such as BTC-USD")
+    return list(found.values())
 
 
 def guessed(text: str) -> SymbolInfo:

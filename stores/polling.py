@@ -5,13 +5,15 @@ killed leaves the job due again within seconds. Polls lie on a grid, `created_at
 drift, and those missed while no worker ran are not made up for.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from stores.pooled import Pooled
-from stores.postgres import EPOCH_US
+from core.errors import StoreUnavailable
+from stores.pooled import Pooled, within
+from stores.postgres import EPOCH_US, NAME, translated
 
+_LOCK = 7_203_147  # first key of the advisory locks; the second is the provider's
 MAX_DETAIL = 500  # characters
 
 _COLUMNS = f"""
@@ -23,6 +25,7 @@ _COLUMNS = f"""
 _CREATE = f"""
     INSERT INTO polling_jobs (id, provider, symbols, interval_seconds) VALUES (%s, %s, %s, %s) RETURNING {_COLUMNS}
 """
+_ONE_AT_A_TIME = f"SELECT pg_advisory_xact_lock({_LOCK}, hashtext(%s))"
 _LIST = f"SELECT {_COLUMNS} FROM polling_jobs ORDER BY polling_jobs.created_at DESC, id LIMIT %s"
 _GET = f"SELECT {_COLUMNS} FROM polling_jobs WHERE id = %s"
 _OF_SYMBOL = f"""
@@ -51,6 +54,10 @@ _AGENDA = """
            extract(epoch FROM min(next_at) - now())::double precision AS wait
     FROM polling_jobs WHERE state = 'active'
 """
+
+
+Load = list[tuple[int, float]]
+"""Of each active job of a provider: how many symbols, every how many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +97,31 @@ class PollingJobs(Pooled):
 
     # What the API asks
 
-    async def create(self, provider: str, symbols: Sequence[str], interval_seconds: float) -> PollingJob:
-        """A new job, due at once."""
-        return (await self._jobs(_CREATE, [uuid4(), provider, list(symbols), interval_seconds]))[0]
+    async def create(
+        self,
+        provider: str,
+        symbols: Sequence[str],
+        interval_seconds: float,
+        allow: Callable[[Load], None] = lambda _load: None,
+    ) -> PollingJob:
+        """A new job, due at once; none where `allow`, given the load of the provider's active jobs, raises.
+
+        Jobs of one provider are made one after the other: what `allow` was given still holds when the job is there.
+        """
+
+        async def made() -> PollingJob:
+            if self._pool is None:
+                raise StoreUnavailable(NAME, "the pool for polling is not open")
+            with translated():
+                async with self._pool.connection() as connection, connection.transaction():
+                    await connection.execute(_ONE_AT_A_TIME.encode(), [provider])
+                    active = await (await connection.execute(_LOAD.encode(), [provider])).fetchall()
+                    allow([(row["cardinality"], row["interval_seconds"]) for row in active])
+                    values = [uuid4(), provider, list(symbols), interval_seconds]
+                    rows = await (await connection.execute(_CREATE.encode(), values)).fetchall()
+                    return PollingJob(**rows[0])
+
+        return await within(made, self._timeout)
 
     async def newest(self, limit: int) -> list[PollingJob]:
         """The newest `limit` jobs, newest first."""
@@ -108,11 +137,6 @@ class PollingJobs(Pooled):
     async def of_symbol(self, provider: str, symbol: str) -> PollingJob | None:
         """A job that polls the symbol, an active one before a failed one."""
         return next(iter(await self._jobs(_OF_SYMBOL, [provider, symbol])), None)
-
-    async def load(self, provider: str) -> list[tuple[int, float]]:
-        """Of each active job of the provider: how many symbols, every how many seconds."""
-        rows = await self._rows(_LOAD, [provider])
-        return [(row["cardinality"], row["interval_seconds"]) for row in rows]
 
     # What workers ask
 

@@ -1,7 +1,7 @@
 """Recorded provider messages for tests, and settings with made-up keys."""
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,10 @@ from producers.feeds import Feed, Parsed
 MESSAGES = Path(__file__).parents[2] / "shared" / "data" / "messages"
 needs_messages = pytest.mark.skipif(not MESSAGES.exists(), reason="the recorded messages are not beside this checkout")
 RECEIVED_US = 1_700_000_000_000_000
+LOGGED_IN = (
+    b'[{"ev":"status","status":"auth_success","message":"authenticated"}]',
+    b'[{"T":"success","msg":"authenticated"}]',
+)
 
 
 def settings_with_keys(**changes: Any) -> Settings:
@@ -40,6 +44,11 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
 def parse_file(feed: Feed, name: str) -> list[Parsed]:
     """What one recorded file, such as `coinbase_pro/ws_match.jsonl`, says, message by message."""
     return [feed.parse(record["message"], RECEIVED_US) for record in records(MESSAGES / name)]
+
+
+def said_to(feed: Feed, symbols: Sequence[str]) -> list[str]:
+    """What a connection sends until it is subscribed, for providers whose login is answered first too."""
+    return feed.hello(symbols) + [text for answer in LOGGED_IN for text in feed.parse(answer, RECEIVED_US).replies]
 
 
 def encoded(message: object) -> bytes:

@@ -1,5 +1,6 @@
 """`/api/v1/prices`: latest prices, as polled or as the pipeline has them, and the jobs that poll them."""
 
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -43,8 +44,8 @@ async def create(request: PollRequest, settings: Configured, jobs: Polling) -> J
     does. New prices go into the pipeline as ticks; the last ones are at `/api/v1/prices/latest`.
     """
     provider = check_possible(request, settings)
-    check_quota(request, provider, await jobs.load(provider.name))
-    job = await jobs.create(provider.name, request.symbols, request.interval)
+    fits = partial(check_quota, request, provider)
+    job = await jobs.create(provider.name, request.symbols, request.interval, fits)
     answer = {"job_id": str(job.id), "status": "accepted", "config": _config(job), "links": _links(job)}
     return Json(answer, status_code=202, headers={"Location": f"{JOBS}/{job.id}"})
 

@@ -14,6 +14,9 @@ own. Nanoseconds are cut to microseconds. Conditions are kept as `c:@,I`.
 
 Corrections and cancels come with the trades of a symbol without being asked for. The socket is the IEX one: the
 consolidated one (sip) needs a plan, as do the last 15 minutes of its history.
+
+The login is a message. With the keys in the headers of the handshake as well it would be a second one, which the
+provider answers with an error; it takes the subscription once it has accepted the login.
 """
 
 import json
@@ -26,6 +29,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import structs
 
+from conf.settings import Settings
 from core.errors import InputError
 from core.intervals import SECOND_US
 from core.records import Kind, Tick
@@ -137,6 +141,10 @@ class Alpaca(Feed):
     tape = "iex"
     """Whose trades of stocks to ask for, live and in history alike: iex, or sip with a plan that has it."""
 
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._subscription: list[str] = []
+
     def parse(self, message: bytes, received_us: int) -> Parsed:
         events = peek(_events, message, self.name)
         parsed = Parsed()
@@ -157,6 +165,8 @@ class Alpaca(Feed):
         else:
             words = self.masked(f"{event.code} {event.msg}") if event.T == "error" else ""
             parsed.refused(event.T or "unnamed", words)
+            if event.T == "success" and event.msg == "authenticated":
+                parsed.replies, self._subscription = self._subscription, []
 
     def parse_rest(self, channel: str, message: bytes, received_us: int) -> Parsed:
         """The trades of stock_trades and crypto_trades, and the latest ones of snapshots."""
@@ -231,10 +241,9 @@ class Alpaca(Feed):
         return {"APCA-API-KEY-ID": self.key(0), "APCA-API-SECRET-KEY": self.key(1)}
 
     def hello(self, symbols: Sequence[str]) -> list[str]:
-        return [
-            json.dumps({"action": "auth", "key": self.key(0), "secret": self.key(1)}),
-            json.dumps({"action": "subscribe", "trades": [self.native(symbol) for symbol in symbols]}),
-        ]
+        names = [self.native(symbol) for symbol in symbols]
+        self._subscription = [json.dumps({"action": "subscribe", "trades": names})]
+        return [json.dumps({"action": "auth", "key": self.key(0), "secret": self.key(1)})]
 
     async def trades(self, http: "Http", symbol: str, start_us: int, end_us: int) -> AsyncIterator[list[Tick]]:
         path, asked = self._endpoint(symbol, "trades")

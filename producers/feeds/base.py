@@ -40,6 +40,8 @@ class Can:
 
     trades: bool = False
     """Every trade, not a sampled price."""
+    aggregated: bool = False
+    """What one order traded at one price comes as one trade: a bar has its volume, and a lower count of trades."""
     live: bool = False
     """Over a socket."""
     history: tuple[str, ...] = ()
@@ -82,6 +84,8 @@ class Parsed:
     """The provider's own type name -> how many messages, or parts of one, that are no trades."""
     complaint: str = ""
     """The provider's own words where it refuses something."""
+    replies: list[str] = field(default_factory=list)
+    """What to send now: the subscription, where a provider takes it after the login alone."""
 
     def ignore(self, kind: str) -> "Parsed":
         self.ignored[kind] = self.ignored.get(kind, 0) + 1
@@ -174,11 +178,18 @@ class Feed(ABC):
         return self.socket_url
 
     def headers(self) -> Mapping[str, str]:
-        """Request headers of socket and REST, credentials included."""
+        """Request headers of REST, credentials included."""
+        return {}
+
+    def socket_headers(self) -> Mapping[str, str]:
+        """Request headers of the socket's handshake: no credentials where address or login have them."""
         return {}
 
     def hello(self, symbols: Sequence[str]) -> list[str]:
-        """What to send when the socket is open: authentication, then the subscription of these canonical symbols."""
+        """What to send when the socket is open: the subscription of these canonical symbols, or the login.
+
+        A provider that takes subscriptions only after it has accepted the login gets its own as `Parsed.replies`.
+        """
         return []
 
     def keep_alive(self) -> str | None:

@@ -114,8 +114,6 @@ class Binance(Feed):
     rest_url = "https://api.binance.com"
     # 6,000 weights a minute, and the dearest request here weighs 25.
     quota = Quota(20, 6.0)
-    aggregates: ClassVar[bool] = False
-    """Whether the live stream and the history of trades are aggregates."""
     api: ClassVar[str] = "/api/v3"
 
     def __init__(self, settings: Settings) -> None:
@@ -184,7 +182,7 @@ class Binance(Feed):
     # Live
 
     def hello(self, symbols: Sequence[str]) -> list[str]:
-        stream = "aggTrade" if self.aggregates else "trade"
+        stream = "aggTrade" if self.can.aggregated else "trade"
         names = [f"{self.native(symbol).lower()}@{stream}" for symbol in symbols]
         if len(names) > _STREAMS:
             raise InputError(f"{self.name}: a connection takes {_STREAMS} symbols, not {len(names)}")
@@ -223,7 +221,7 @@ class Binance(Feed):
         asked = {"symbol": self.native(symbol), **times, "limit": "1"}
         found = decode(_rest_aggregates, await http.get(f"{self.api}/aggTrades", asked), self.name, "aggTrades")
         if found:
-            return found[0].id if self.aggregates else found[0].first
+            return found[0].id if self.can.aggregated else found[0].first
         newest = await self._page(http, symbol, None, 1) if until < end_us else []
         if not newest:
             return None
@@ -238,9 +236,9 @@ class Binance(Feed):
         """Trades from an id on, oldest first; without an id the newest."""
         native = self.native(symbol)
         asked = {"symbol": native, "limit": str(limit)} | ({} if first is None else {"fromId": str(first)})
-        what = "aggTrades" if self.aggregates else "trades" if first is None else "historicalTrades"
+        what = "aggTrades" if self.can.aggregated else "trades" if first is None else "historicalTrades"
         body = await http.get(f"{self.api}/{what}", asked)
-        if self.aggregates:
+        if self.can.aggregated:
             wholes = decode(_rest_aggregates, body, self.name, what)
             return [self._tick(native, whole, http.now_us()) for whole in wholes]
         trades = decode(_rest_trades, body, self.name, what)

@@ -7,6 +7,8 @@ Its contracts are symbols of their own, so that no bar mixes them with spot: BTC
 single trade is kept as its conditions unless it is MARKET: INSURANCE_FUND, ADL. What is NA or has no price is no trade.
 """
 
+from dataclasses import replace
+
 from core.errors import InputError
 from producers.feeds.base import Quota
 from producers.feeds.binance import Binance
@@ -16,11 +18,11 @@ from producers.feeds.pairs import from_joined, joined
 class BinanceFutures(Binance):
     name = "binance_futures"
     also = ("binance_usdm",)
+    can = replace(Binance.can, aggregated=True)
     socket_url = "wss://fstream.binance.com/market/stream"
     rest_url = "https://fapi.binance.com"
     # 2,400 weights a minute; aggTrades weighs 20.
     quota = Quota(20, 12.0)
-    aggregates = True
     api = "/fapi/v1"
 
     def canonical(self, native: str) -> str:

@@ -11,6 +11,7 @@ from producers.feeds.base import SchemaChanged
 
 T = TypeVar("T")
 _TIMES_KEPT = 64
+_MOST_DIGITS = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,11 +41,18 @@ def peek(decoder: "msgspec.json.Decoder[T]", message: bytes, provider: str) -> T
 def plain(number: Decimal | str) -> str:
     """A number as plain decimal text: no exponent, no zeros at its end.
 
+    One beyond all use keeps its exponent, and is refused with the tick: written out it could fill the memory.
+
     >>> plain(Decimal("1E-7")), plain("0.00200000"), plain(Decimal("100"))
     ('0.0000001', '0.002', '100')
     """
-    text = number if isinstance(number, str) and "e" not in number and "E" not in number else f"{Decimal(number):f}"
+    text = number if isinstance(number, str) and "e" not in number and "E" not in number else _written_out(number)
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _written_out(number: Decimal | str) -> str:
+    value = Decimal(number)
+    return f"{value:f}" if abs(value.adjusted()) <= _MOST_DIGITS else str(value)
 
 
 def iso_us(text: str) -> int:

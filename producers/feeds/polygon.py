@@ -9,8 +9,9 @@ where a TRF is named, and the day stands before the id (`tape.daily_id`). An opt
 by its sequence number, in history, which lacks that at times, by its place at its time.
 Times are the SIP's, milliseconds on the socket and nanoseconds over REST, cut to microseconds. `ds`, where given, is
 the size with its fraction of a share. Conditions are kept as `c:12,37`.
-`correction` (`e`) is the tape's indicator, known in history alone: 1 is a trade, with its corrected numbers;
-7, 8, 10 and 11 an erroneous or cancelled one, a `cancel`; 12 repeats what a correction replaced, and is ignored.
+`correction` (`e`) is the tape's indicator, known in history alone: 1 is a trade with its corrected numbers, given as
+the trade and as a `correct` of it, since the trade may have come live, as it was before; 7, 8, 10 and 11 an erroneous
+or cancelled one, a `cancel`; 12 repeats what a correction replaced, and is ignored.
 """
 
 import json
@@ -36,6 +37,7 @@ _PAGE = "50000"
 _SPANS = {"1m": "1/minute", "5m": "5/minute", "15m": "15/minute", "1h": "1/hour", "1d": "1/day"}
 _CRYPTO = "X:"  # before a pair over REST, not on the socket
 _GOOD = ("connected", "auth_success", "success")
+_CORRECTED = 1
 _KINDS: dict[int, Kind] = {0: "trade", 1: "trade", 7: "cancel", 8: "cancel", 10: "cancel", 11: "cancel"}
 _SHORT = {
     **{"price": "p", "size": "s", "time": "t", "exchange": "x", "id": "i", "conditions": "c", "sequence": "q"},
@@ -159,6 +161,7 @@ class Polygon(Feed):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._ordinals = Ordinals()
+        self._subscription: list[str] = []
 
     def parse(self, message: bytes, received_us: int) -> Parsed:
         events = peek(_events, message, self.name)
@@ -170,8 +173,7 @@ class Polygon(Feed):
     def _take(self, message: bytes, received_us: int, parsed: Parsed) -> None:
         event = peek(_event, message, self.name) or _Event()
         if event.ev not in ("T", "XT"):
-            bad = event.ev == "status" and event.status not in _GOOD
-            parsed.refused(event.ev or "unnamed", self.masked(f"{event.status}: {event.message}") if bad else "")
+            self._note(event, parsed)
             return
         written = event.sym if event.ev == "T" else event.pair
         if not written:
@@ -179,6 +181,13 @@ class Polygon(Feed):
         native = written if event.ev == "T" else f"{_CRYPTO}{written.removeprefix(_CRYPTO)}"
         trade = decode(_trade, message, self.name, event.ev)
         self._add(parsed, native, trade, self._ordinals, received_us)
+
+    def _note(self, event: _Event, parsed: Parsed) -> None:
+        """What is no trade; the login's success is answered with the subscription, once."""
+        bad = event.ev == "status" and event.status not in _GOOD
+        parsed.refused(event.ev or "unnamed", self.masked(f"{event.status}: {event.message}") if bad else "")
+        if event.ev == "status" and event.status == "auth_success":
+            parsed.replies, self._subscription = self._subscription, []
 
     def parse_rest(self, channel: str, message: bytes, received_us: int) -> Parsed:
         """The last trade of v2_last and v2_snapshot. An answer of v3_trades does not name its ticker: ignored."""
@@ -213,6 +222,8 @@ class Polygon(Feed):
             received_us=received_us,
         )
         parsed.ticks.append(tick)
+        if trade.correction == _CORRECTED:
+            parsed.ticks.append(msgspec.structs.replace(tick, kind="correct"))
 
     def symbol_by_rule(self, native: str) -> str:
         pair = native.removeprefix(_CRYPTO)
@@ -233,10 +244,8 @@ class Polygon(Feed):
 
     def hello(self, symbols: Sequence[str]) -> list[str]:
         channels = ",".join(self._channel(symbol) for symbol in symbols)
-        return [
-            json.dumps({"action": "auth", "params": self.key()}),
-            json.dumps({"action": "subscribe", "params": channels}),
-        ]
+        self._subscription = [json.dumps({"action": "subscribe", "params": channels})]
+        return [json.dumps({"action": "auth", "params": self.key()})]
 
     def _channel(self, symbol: str) -> str:
         native = self.native(symbol)

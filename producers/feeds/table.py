@@ -22,7 +22,7 @@ def _row(feed: type[Feed]) -> list[str]:
     keys = ", ".join(f"`{variable(key)}`" for key in feed.keys) or "none"
     return [
         feed.name,
-        _yes(can.trades),
+        "aggregated" if can.aggregated else _yes(can.trades),
         _yes(can.live),
         ", ".join(can.history) or "no",
         _yes(can.conditions),

@@ -120,6 +120,9 @@ class Yahoo(Feed):
     def headers(self) -> Mapping[str, str]:
         return {"User-Agent": "Mozilla/5.0"}  # the names of HTTP libraries are refused
 
+    def socket_headers(self) -> Mapping[str, str]:
+        return self.headers()
+
     def hello(self, symbols: Sequence[str]) -> list[str]:
         self._subscription = json.dumps({"subscribe": [self.native(symbol) for symbol in symbols]})
         return [self._subscription]

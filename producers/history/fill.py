@@ -18,7 +18,7 @@ from conf.settings import Settings
 from core.clock import Clock, SystemClock
 from core.errors import InputError, TickstreamError
 from core.intervals import SECOND_US
-from producers.feeds.base import Feed
+from producers.feeds import FEEDS, Feed
 from producers.history.keep import Keeper, Kept, keeper
 from producers.history.plan import TICKS, Done, Gap, Item, aligned, items, missing, runs, unfilled
 from producers.history.ranges import Ranges, both
@@ -206,6 +206,7 @@ def check_feed(feed: type[Feed], settings: Settings, what: str) -> None:
     """Raise InputError where this provider cannot fill `what`, or a key is missing."""
     kind = "trades" if what == TICKS else "bars"
     if kind not in feed.can.history:
+        others = ", ".join(sorted(name for name, one in FEEDS.items() if kind in one.can.history))
         offered = f"; it has {' and '.join(feed.can.history)}" if feed.can.history else ""
-        raise InputError(f"{feed.name} has no history of {kind}{offered}")
+        raise InputError(f"{feed.name} has no history of {kind}{offered}; those that have: {others}")
     feed(settings).check_keys()

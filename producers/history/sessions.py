@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from core.errors import InputError
 from core.intervals import DAY_US, MINUTE_US
 from core.sessions import ALWAYS_OPEN, exchange_calendar, times_us
 from producers.feeds.base import Feed
@@ -35,13 +36,21 @@ def sessions(calendar: str, start_us: int, end_us: int, *, around_us: int = 0, w
     wanted = [(start_us, end_us)]
     if calendar == ALWAYS_OPEN or start_us >= end_us:
         return union(wanted)
-    found = exchange_calendar(calendar, _day(start_us) - _FRAME, _day(end_us) + _FRAME)
+    found = _calendar(calendar, _day(start_us) - _FRAME, _day(end_us - 1))
     if whole_days:
         return both(_days(found), wanted)
     opened = union(zip(_us(found.opens), _us(found.closes), strict=True))
     for begin, end in zip(_us(found.break_starts), _us(found.break_ends), strict=True):
         opened = [part for one in opened for part in _without_break(one, begin, end)]
     return both([(begin - around_us, end + around_us) for begin, end in opened], wanted)
+
+
+def _calendar(calendar: str, first: np.datetime64, last: np.datetime64) -> Any:
+    """With a week more where the calendar knows it: some end with the year."""
+    try:
+        return exchange_calendar(calendar, first, last + _FRAME)
+    except InputError:
+        return exchange_calendar(calendar, first, last)
 
 
 def _without_break(one: tuple[int, int], begin: int, end: int) -> Ranges:

@@ -14,7 +14,9 @@ class Patience:
     """How long it may bring no frame at all; None takes the feed's own."""
     connect_seconds: float = 10.0
     ping_seconds: float = 20.0
-    """How often the socket is pinged so that proxies keep it open; the answers count for nothing."""
+    """How often the socket is pinged, so that proxies keep it open; in a session the answers count for nothing."""
+    ping_answer_seconds: float = 20.0
+    """Between sessions, how long a ping may go unanswered by anything at all."""
     first_wait_seconds: float = 0.5
     longest_wait_seconds: float = 30.0
     refused_wait_seconds: float = 60.0

@@ -46,10 +46,18 @@ class Refused(Exception):
 
 
 class Connection:
-    """Drives one feed instance over one socket. `on_frame` gets every message; what it raises goes through `run`."""
+    """Drives one feed instance over one socket.
+
+    `on_frame` gets every message and gives what to send because of it; what it raises goes through `run`.
+    """
 
     def __init__(
-        self, feed: Feed, symbols: Sequence[str], url: str, on_frame: Callable[[bytes], None], patience: Patience
+        self,
+        feed: Feed,
+        symbols: Sequence[str],
+        url: str,
+        on_frame: Callable[[bytes], Sequence[str]],
+        patience: Patience,
     ) -> None:
         self._feed = feed
         self._symbols = symbols
@@ -74,10 +82,10 @@ class Connection:
 
     def _opening(self) -> connect:
         try:
-            # No deadline on the answers to pings: a provider that answers them and sends nothing is no better.
+            # No deadline on answers to these pings: a provider that answers them and sends nothing is no better.
             return connect(
                 self._url,
-                additional_headers=dict(self._feed.headers()),
+                additional_headers=dict(self._feed.socket_headers()),
                 open_timeout=self._patience.connect_seconds,
                 ping_interval=self._patience.ping_seconds,
                 ping_timeout=None,
@@ -93,7 +101,10 @@ class Connection:
             for text in self._feed.hello(self._symbols):
                 await socket.send(text)
             overdue = await _first_of(
-                self._receive(socket, life), _until_overdue(life), _keep_alive(socket, self._feed, self._patience)
+                self._receive(socket, life),
+                _until_overdue(life),
+                _until_unanswered(socket, life, self._patience),
+                _keep_alive(socket, self._feed, self._patience),
             )
         except Refused as error:
             return Ended("disconnect", str(error), refused=True)
@@ -107,7 +118,8 @@ class Connection:
         while True:
             message = await socket.recv(decode=False)
             life.frame()
-            self._on_frame(message)
+            for text in self._on_frame(message):
+                await socket.send(text)
 
 
 async def _until_overdue(life: Liveness) -> Overdue:
@@ -119,6 +131,20 @@ async def _until_overdue(life: Liveness) -> Overdue:
             life.forgive()
         elif overdue := life.overdue():
             return overdue
+
+
+async def _until_unanswered(socket: ClientConnection, life: Liveness, patience: Patience) -> Overdue:
+    """Between sessions no data is due: a connection that died then shows by a ping without an answer."""
+    allowed = patience.ping_answer_seconds
+    while True:
+        await asyncio.sleep(patience.ping_seconds)
+        if life.in_session:
+            continue
+        asked = time.monotonic()
+        await asyncio.wait([pong := await socket.ping()], timeout=allowed)
+        held_up = time.monotonic() - asked > allowed + HELD_UP_SECONDS
+        if not pong.done() and not held_up and life.frame_at < asked and not life.in_session:
+            return Overdue(f"no answer to a ping for {allowed:g} s", of_trades=False)
 
 
 async def _keep_alive(socket: ClientConnection, feed: Feed, patience: Patience) -> Overdue:

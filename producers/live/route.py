@@ -19,7 +19,7 @@ class NoRoute(TickstreamError):
 
 
 def check_route(provider: str, url: str, seconds: float = CONNECT_SECONDS) -> None:
-    """Connect to the host of a socket URL, or to the proxy that is set for it, and hang up. Raises NoRoute.
+    """Connect to the host of a URL, or to the proxy that is set for it, and hang up. Raises NoRoute.
 
     Only the host shows in the error: the rest of a URL may hold a key.
     """
@@ -55,7 +55,7 @@ def check_routes(urls: Mapping[str, str], seconds: float = CONNECT_SECONDS) -> N
 
 def _address(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
-    secure = parts.scheme == "wss"
+    secure = parts.scheme in ("wss", "https")
     host = parts.hostname or ""
     proxies = urllib.request.getproxies()
     proxy = proxies.get("https" if secure else "http")

@@ -2,45 +2,63 @@
 
 import functools
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-import numpy as np
+import structlog
 
 from core.clock import Clock
-from core.intervals import SECOND_US
-from core.sessions import ALWAYS_OPEN, Ints, check_calendar, days_around, exchange_calendar, times_us
+from core.errors import InputError
+from core.intervals import DAY_US, SECOND_US
+from core.sessions import ALWAYS_OPEN, check_calendar
+from producers.history.ranges import Ranges
+from producers.history.sessions import sessions
 
-_MARGIN_DAYS = 10
+_DAYS_BEFORE = 10  # more than a session of any calendar is long
 _SHORTEST_CHECK_SECONDS = 0.01
 _LONGEST_CHECK_SECONDS = 1.0
+_log = structlog.get_logger("producers.live")
 
 
 class Hours:
-    """The hours of a calendar: 24/7, or one of exchange_calendars. Raises InputError for an unknown one."""
+    """The hours of markets: 24/7, or calendars of exchange_calendars. Raises InputError for an unknown one."""
 
-    def __init__(self, calendar: str = ALWAYS_OPEN) -> None:
-        self._calendar = calendar
-        if calendar != ALWAYS_OPEN:
-            check_calendar(calendar)
+    def __init__(self, *calendars: str) -> None:
+        self._calendars = sorted(set(calendars)) or [ALWAYS_OPEN]
+        for calendar in self._calendars:
+            if calendar != ALWAYS_OPEN:
+                check_calendar(calendar)
 
     def open_for(self, now_us: int) -> float | None:
-        """Seconds since the session opened; None between sessions, infinity where there are none."""
-        if self._calendar == ALWAYS_OPEN:
-            return float("inf")
-        opens, closes = _sessions(self._calendar, datetime.fromtimestamp(now_us / SECOND_US, UTC).year)
-        place = int(np.searchsorted(opens, now_us, side="right")) - 1
-        if place < 0 or now_us >= closes[place]:
-            return None
-        return float(now_us - opens[place]) / SECOND_US
+        """Seconds since the first of those open now opened, lunch breaks ended; None while all are closed.
+
+        Infinity where one never closes.
+        """
+        found = [_open_for(calendar, now_us) for calendar in self._calendars]
+        return max((seconds for seconds in found if seconds is not None), default=None)
+
+
+def _open_for(calendar: str, now_us: int) -> float | None:
+    if calendar == ALWAYS_OPEN:
+        return float("inf")
+    hours = _hours(calendar, now_us // DAY_US)
+    place = bisect_right(hours, now_us, key=lambda one: one[0]) - 1
+    return None if place < 0 or now_us >= hours[place][1] else (now_us - hours[place][0]) / SECOND_US
 
 
 @functools.lru_cache(maxsize=16)
-def _sessions(calendar: str, year: int) -> tuple[Ints, Ints]:
-    """Opens and closes of a year, epoch microseconds."""
-    found = exchange_calendar(calendar, *days_around(year, year, _MARGIN_DAYS))
-    return times_us(found.opens), times_us(found.closes)
+def _hours(calendar: str, day: int) -> Ranges:
+    """When there is trading on a day since 1970 and for a while before, breaks left out; epoch microseconds.
+
+    A day that the calendar does not know counts as open: better connected in vain than silent unnoticed.
+    """
+    first, last = (day - _DAYS_BEFORE) * DAY_US, (day + 1) * DAY_US
+    try:
+        return sessions(calendar, first, last)
+    except InputError as error:
+        _log.warning("hours not known, counted as open", calendar=calendar, reason=str(error))
+        return [(first, last)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +100,11 @@ class Liveness:
 
     def trade(self) -> None:
         self.trade_at = self._monotonic()
+
+    @property
+    def in_session(self) -> bool:
+        """Whether data are due now."""
+        return self._hours.open_for(self._clock.now_us()) is not None
 
     def overdue(self) -> Overdue | None:
         """What has not come for too long; None while all is well."""

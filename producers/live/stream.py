@@ -12,6 +12,7 @@ from core.clock import Clock, SystemClock
 from core.records import Tick
 from metrics.stages import STAGES
 from producers.feeds.base import Feed, Parsed, SchemaChanged
+from producers.history.sessions import calendar_of
 from producers.http import Turns
 from producers.live.backoff import Patience, pause_before
 from producers.live.connection import Connection, Ended, Refused
@@ -21,6 +22,7 @@ from producers.live.route import NoRoute
 from producers.live.sequence import Line, Range
 from producers.live.staleness import Hours, Liveness
 from producers.live.troubles import Troubles, without_secrets
+from producers.symbols import SymbolMaster
 
 _log = structlog.get_logger("producers.live")
 _ABOUT_CREDENTIALS = re.compile(r"auth|api.?key|credential|forbidden|permission|not entitled|invalid (key|token)", re.I)
@@ -75,13 +77,15 @@ class Stream:
         self._clock = clock or SystemClock()
         self._patience = patience or Patience()
         self._socket_url = socket_url
-        self._hours = Hours(kind.calendar)
+        master = SymbolMaster(settings)
+        self._hours = Hours(*(calendar_of(kind, symbol, master) for symbol in self.symbols))
         self._lines: dict[str, Line] = {}
         self._feed = kind(settings)
         self._life = self._new_life()
         self._live_at: float | None = None
         self._needs_trade = False
         self._quiet: asyncio.TimerHandle | None = None
+        self._unheard: asyncio.TimerHandle | None = None
         self._delay = STAGES.of("event_to_received")
         self.filler = Filler(
             kind(settings),
@@ -96,7 +100,7 @@ class Stream:
 
     @property
     def in_session(self) -> bool:
-        """Whether the provider's market is open now."""
+        """Whether a market of its symbols is open now."""
         return self._hours.open_for(self._clock.now_us()) is not None
 
     async def run(self) -> None:
@@ -114,6 +118,8 @@ class Stream:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._unheard is not None:
+                self._unheard.cancel()
             self._note_interrupted()
 
     def resume(self, left_open: Iterable[tuple[int, Gap]]) -> None:
@@ -184,7 +190,8 @@ class Stream:
 
     # Messages
 
-    def _on_frame(self, message: bytes) -> None:
+    def _on_frame(self, message: bytes) -> Sequence[str]:
+        """Take a message; what to send because of it."""
         parsed = self._parsed(message)
         if parsed.complaint:
             self._complain(without_secrets(parsed.complaint, self._settings))
@@ -195,13 +202,23 @@ class Stream:
             self._delay.record((fresh[-1].received_us - fresh[-1].event_us) / 1e6)
         self._note_frame()
         self._pass_on(fresh)
+        return parsed.replies
 
     def _note_frame(self) -> None:
         if self._live_at is None:
             self._live_at = self._life.frame_at
-            self._quiet = asyncio.get_running_loop().call_later(self._patience.quiet_seconds, self._note_interrupted)
+            loop = asyncio.get_running_loop()
+            self._quiet = loop.call_later(self._patience.quiet_seconds, self._note_interrupted)
+            if self._unheard is None:
+                self._unheard = loop.call_later(self._patience.trade_silence_seconds, self._note_unheard)
         if self.state is not State.LIVE and not self._needs_trade:
             self._set(State.LIVE)
+
+    def _note_unheard(self) -> None:
+        """Many providers take a subscription to a symbol that they do not have, and say nothing."""
+        unheard = [symbol for symbol in self.symbols if symbol not in self._lines]
+        if unheard and self.in_session:
+            _log.warning("no trade yet: does the provider have the symbol?", provider=self.name, symbols=unheard)
 
     def _parsed(self, message: bytes) -> Parsed:
         try:

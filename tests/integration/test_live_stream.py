@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import itertools
+import json
 import os
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from conf.settings import Settings
 from conf.topics import TICKS
@@ -25,6 +27,7 @@ from core.errors import InputError, PublishError
 from core.records import Tick
 from producers.feeds import Can, Feed
 from producers.feeds.coinbase import Coinbase
+from producers.feeds.polygon import Polygon
 from producers.live import Gap, MemoryGaps, NoRoute, Patience, State, Stream
 from producers.live.feeder import Feeder
 from producers.publish import Publisher
@@ -86,7 +89,8 @@ class Watched:
             "socket_url": server.socket_url,
             "rest_url": server.rest_url,
         }
-        self.stream = Stream(kind, server.symbols, settings_with_keys(), **(given | options))
+        settings = options.pop("settings", settings_with_keys())
+        self.stream = Stream(kind, server.symbols, settings, **(given | options))
 
     @property
     def missing(self) -> list[tuple[str, str | None]]:
@@ -305,25 +309,109 @@ def test_stream_that_trades_is_left_alone() -> None:
     assert watched.states == [State.CONNECTING, State.LIVE], "1.5 s of trades, three deadlines long"
 
 
-def test_silence_outside_of_a_session_is_normal() -> None:
-    class Night:
-        def now_us(self) -> int:
-            return 1_709_432_400_000_000  # Sunday, 2024-03-03T02:20Z
+class Sunday:
+    def now_us(self) -> int:
+        return 1_709_432_400_000_000  # 2024-03-03T02:20Z
 
-    class Shares(Coinbase):
-        calendar = "XNYS"
 
+class Shares(Coinbase):
+    """Coinbase as if it were an exchange of shares."""
+
+    calendar = "XNYS"
+
+
+def on_sunday(tmp_path: Path) -> dict[str, Any]:
+    """Options of a stream whose symbols trade in New York's hours, on a Sunday, with short deadlines."""
+    entries = [{"symbol": symbol, "asset_class": "stock", "calendar": "XNYS"} for symbol in SYMBOLS]
+    file = tmp_path / "symbols.json"
+    file.write_bytes(msgspec.json.encode({"version": 1, "symbols": entries}))
+    patience = dataclasses.replace(QUICK, trade_silence_seconds=0.1, silence_seconds=0.1, ping_answer_seconds=0.3)
+    return {"settings": settings_with_keys(symbol_file=file), "clock": Sunday(), "patience": patience}
+
+
+def test_silence_outside_of_a_session_is_normal(tmp_path: Path) -> None:
     async def go() -> None:
         async with FeedServer([goes_mute]) as server:
-            patience = dataclasses.replace(QUICK, trade_silence_seconds=0.1, silence_seconds=0.1)
-            watched = Watched(server, Shares, clock=Night(), patience=patience)
+            watched = Watched(server, Shares, **on_sunday(tmp_path))
             async with running(watched.stream):
                 await until(lambda: server.mute)
-                await asyncio.sleep(0.6)  # six deadlines long: nothing may happen
+                await asyncio.sleep(0.8)  # eight deadlines of data long, and two of pings: nothing may happen
             assert watched.stream.connections == 1
             assert State.MUTE not in watched.states
 
     asyncio.run(go())
+
+
+def test_connection_that_died_outside_of_a_session_is_opened_anew(tmp_path: Path) -> None:
+    """Nobody would see it before the open otherwise: no data is due, and no goodbye came."""
+
+    async def stops_reading(session: Session) -> None:
+        await session.send(0, 20)
+        session.socket.transport.pause_reading()  # pings arrive and nobody takes them
+        await session.mute()
+
+    watched = watch(stops_reading, kind=Shares, **on_sunday(tmp_path))
+    watched.assert_exact()
+    assert watched.stream.connections == 2
+
+
+def test_market_of_the_symbols_decides_and_not_the_providers_usual_one() -> None:
+    watched = watch(goes_mute, kind=Shares, clock=Sunday())  # pairs, which trade on a Sunday
+    watched.assert_exact()
+    assert watched.stream.connections == 2 and State.MUTE in watched.states
+
+
+def test_symbol_that_brings_nothing_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Some providers take a subscription to what they do not have, and say nothing."""
+
+    async def go() -> None:
+        async with FeedServer([Session.to_the_end]) as server:
+            patience = dataclasses.replace(QUICK, trade_silence_seconds=0.3, longest_wait_seconds=0.02)
+            server.symbols = (*SYMBOLS, "NO-SUCH")
+            watched = Watched(server, patience=patience)
+            async with running(watched.stream):
+                await until(lambda: watched.stream.connections > 2)  # silence of all follows, and others after it
+            watched.assert_exact()
+
+    asyncio.run(go())
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "no trade yet" in line]
+    assert "NO-SUCH" in line and not any(symbol in line for symbol in SYMBOLS)
+
+
+def test_login_is_accepted_before_anything_is_subscribed_to() -> None:
+    said: list[str] = []
+    headers: list[str] = []
+
+    async def polygon(socket: ServerConnection) -> None:
+        headers.append(str(socket.request and socket.request.headers))
+        await socket.send('[{"ev":"status","status":"connected","message":"Connected Successfully"}]')
+        said.append(json.loads(await socket.recv())["action"])
+        with contextlib.suppress(TimeoutError):
+            said.append("too early: " + str(await asyncio.wait_for(socket.recv(), 0.2)))
+        await socket.send('[{"ev":"status","status":"auth_success","message":"authenticated"}]')
+        said.append(json.loads(await socket.recv())["action"])
+        await socket.send('[{"ev":"T","sym":"AAPL","x":4,"i":"1","p":1.5,"s":9,"t":1709562600000,"q":7}]')
+        await socket.wait_closed()
+
+    async def go() -> list[Tick]:
+        ticks: list[Tick] = []
+        async with serve(polygon, "127.0.0.1", 0) as server:
+            stream = Stream(
+                Polygon,
+                ["AAPL"],
+                settings_with_keys(),
+                deliver=lambda _name, fresh: ticks.extend(fresh),
+                gaps=MemoryGaps(),
+                patience=QUICK,
+                socket_url=f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}",
+            )
+            async with running(stream):
+                await until(lambda: ticks, lambda: said)
+        return ticks
+
+    assert [tick.trade_id for tick in asyncio.run(go())] == ["20240304-1"]
+    assert said == ["auth", "subscribe"]
+    assert "-in-tests" not in "".join(headers), "no key where proxies log it"
 
 
 def test_every_connection_subscribes_again() -> None:

@@ -1,5 +1,6 @@
 """Polling jobs piece by piece: the table, the prices in Redis, what is published, and the API's answers."""
 
+import ast
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,12 +16,12 @@ from pydantic import SecretStr
 
 from conf.settings import Settings
 from conf.topics import DEAD, TICKS
-from core.errors import ConfigError, PublishError, StoreUnavailable
+from core.errors import ConfigError, InputError, PublishError, StoreUnavailable
 from core.records import Tick
 from producers.polled import PolledPrices
 from producers.polling import PollingWorker
 from producers.publish import Publisher
-from stores.polling import MAX_DETAIL, PollingJobs
+from stores.polling import MAX_DETAIL, PollingJob, PollingJobs
 from stores.prices import Price, Prices
 from stores.redis import RedisStore
 from stores.schema import bars_table
@@ -55,8 +56,8 @@ def client(stores: Settings) -> Iterator[httpx.Client]:
 
 
 @asynccontextmanager
-async def opened(dsn: str) -> AsyncIterator[PollingJobs]:
-    jobs = PollingJobs(dsn)
+async def opened(dsn: str, timeout: float = 2.0) -> AsyncIterator[PollingJobs]:
+    jobs = PollingJobs(dsn, timeout=timeout)
     await jobs.open()
     try:
         yield jobs
@@ -99,6 +100,42 @@ def test_claims_at_once_are_disjoint_oldest_first_and_pass_over_locked_rows(dsn:
         assert [job.id for job in await jobs.claim(3, 60)] == ids[:1]
 
     with_jobs(dsn, check)
+
+
+def test_jobs_made_at_once_are_judged_one_after_the_other(dsn: str) -> None:
+    """Two APIs get eight jobs, none of which can be written before all of them were at least begun."""
+
+    def room_for_two(load: list[tuple[int, float]]) -> None:
+        if len(load) >= 2:
+            raise InputError("full")
+
+    async def all_waiting(database: psycopg.AsyncConnection, count: int) -> None:
+        deadline = time.monotonic() + 10
+        while await counted(database) < count:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+
+    async def counted(database: psycopg.AsyncConnection) -> int:
+        here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        row = await (await database.execute(f"SELECT count(*) FROM pg_locks WHERE NOT granted AND {here}")).fetchone()
+        return int(row[0]) if row else 0
+
+    async def check() -> None:
+        async with (
+            opened(dsn, timeout=15) as jobs,
+            opened(dsn, timeout=15) as others,
+            await psycopg.AsyncConnection.connect(dsn) as database,
+        ):
+            await database.execute("LOCK TABLE polling_jobs IN SHARE MODE")  # reading goes on, writing waits
+            asked = [asyncio.create_task(one.create("p", ["A"], 60, room_for_two)) for one in (jobs, others) * 4]
+            await all_waiting(database, len(asked))
+            await database.commit()
+            made = await asyncio.gather(*asked, return_exceptions=True)
+            assert sum(isinstance(job, PollingJob) for job in made) == 2
+            assert [str(job) for job in made if isinstance(job, Exception)] == ["full"] * 6
+            assert len(await jobs.newest(99)) == 2, "a refused one leaves nothing"
+
+    asyncio.run(check())
 
 
 def test_claim_passes_over_busy_providers_and_failed_jobs(dsn: str) -> None:
@@ -146,18 +183,29 @@ def test_detail_of_any_text_is_kept_within_its_limit(dsn: str) -> None:
     with_jobs(dsn, check)
 
 
+async def load(jobs: PollingJobs, provider: str) -> list[tuple[int, float]]:
+    """What a new job of the provider would be judged by; none is made."""
+
+    def tell(active: list[tuple[int, float]]) -> None:
+        raise InputError(str(active))
+
+    with pytest.raises(InputError) as told:
+        await jobs.create(provider, ["A"], 1, tell)
+    return list(ast.literal_eval(str(told.value)))
+
+
 def test_agenda_tells_of_active_jobs_only(dsn: str) -> None:
     async def check(jobs: PollingJobs) -> None:
         empty = await jobs.agenda()
         assert (empty.active, empty.slowest, empty.wait) == (0, 0, None)
         slow, fast = await jobs.create("p", ["A", "B"], 3600), await jobs.create("p", ["A"], 10)
-        assert await jobs.load("p") == [(2, 3600), (1, 10)] and await jobs.load("q") == []
+        assert await load(jobs, "p") == [(2, 3600), (1, 10)] and await load(jobs, "q") == []
         await jobs.finish(fast.id)
         await jobs.finish(slow.id, failed=True)
         agenda = await jobs.agenda()
         assert (agenda.active, agenda.slowest) == (1, 10)
         assert agenda.wait is not None and 5 < agenda.wait <= 10
-        assert await jobs.load("p") == [(1, 10)]
+        assert await load(jobs, "p") == [(1, 10)]
 
     with_jobs(dsn, check)
 

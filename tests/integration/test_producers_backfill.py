@@ -296,6 +296,14 @@ def test_refused_symbol_does_not_stop_the_others(settings: Settings, provider: H
     assert [symbol for symbol, *_ in marked(settings)] == ["BTC-USD"]
 
 
+def test_without_a_route_it_ends_at_once_with_a_sentence(settings: Settings, provider: HistoryServer) -> None:
+    provider.url = "http://127.0.0.1:1"  # where nobody listens
+    said = finished(command(settings, provider, "BTC-USD", *WHEN), code=1)
+    assert said.strip() == (
+        "backfill: coinbase cannot be reached: is this machine on the internet? (127.0.0.1: Connection refused)"
+    )
+
+
 def test_dry_run_shows_the_plan_and_asks_for_nothing(settings: Settings, provider: HistoryServer) -> None:
     said = finished(command(settings, provider, "btc-usd", *WHEN, "--dry-run"))
     lines = said.splitlines()

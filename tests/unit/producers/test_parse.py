@@ -1,5 +1,6 @@
 """`python -m producers parse`: recorded messages in, ticks on standard output, a summary on standard error."""
 
+import argparse
 import gzip
 import json
 import subprocess
@@ -10,9 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from core.errors import InputError
 from core.records import Tick
-from producers.parse import Outcome, take
-from tests.feeds import MESSAGES, needs_messages, records
+from producers.feeds.coinbase import Coinbase
+from producers.parse import Outcome, add_arguments, lines_of, take
+from producers.parse import run as parse_run
+from tests.feeds import MESSAGES, encoded, needs_messages, records, settings_with_keys
 
 ROOT = Path(__file__).parents[3]
 MATCH = {
@@ -29,6 +33,13 @@ MATCH = {
 def parse(*arguments: object) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "producers", "parse", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60)
+
+
+def run(*arguments: object) -> None:
+    """The command in this process."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    parse_run(parser.parse_args(list(map(str, arguments))), settings_with_keys())
 
 
 def lines(path: Path, *messages: object) -> Path:
@@ -95,8 +106,56 @@ def test_file_that_ends_in_the_middle_of_its_zip_keeps_what_came_before(tmp_path
     (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) - 20])
     done = parse("coinbase", tmp_path / "cut.jsonl.gz")
     assert done.returncode == 1
-    assert b"cannot be read" in done.stderr
-    assert len(ticks(done.stdout)) > 1000
+    found = len(ticks(done.stdout))
+    *summary, problem = done.stderr.splitlines(keepends=True)
+    assert problem.startswith(b"parse: ") and b"cut.jsonl.gz: cannot be read" in problem
+    assert told(b"".join(summary)) == {"messages": found, "ticks": found, "ignored": 0, "errors": 0} and found > 1000
+
+
+def test_file_that_is_not_there_does_not_stop_the_others(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    with pytest.raises(InputError, match=r"no.jsonl: cannot be read: No such file or directory$"):
+        run("coinbase", tmp_path / "no.jsonl", lines(tmp_path / "a.jsonl", MATCH))
+    out, errors = capsysbinary.readouterr()
+    assert [tick.trade_id for tick in ticks(out)] == ["17"]
+    assert told(errors)["ticks"] == 1
+
+
+def test_empty_and_binary_files_are_read_and_hold_nothing(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "binary").write_bytes(bytes(range(256)) * 100)
+    run("coinbase", tmp_path / "empty.jsonl", tmp_path / "binary")
+    out, errors = capsysbinary.readouterr()
+    assert out == b""
+    counts = told(errors)
+    assert counts["ticks"] == 0 and counts["messages"] == counts["errors"] + counts["ignored"] > 0
+
+
+def test_line_beyond_all_use_is_an_error_and_the_next_one_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producers.parse.LONGEST_LINE", 1000)
+    file = lines(tmp_path / "a.jsonl", MATCH, MATCH | {"more": "x" * 5000}, MATCH)
+    assert [len(line) for line in lines_of(file)] == [len(json.dumps(MATCH)) + 1, 1000, len(json.dumps(MATCH)) + 1]
+    outcome, feed = Outcome(), Coinbase(settings_with_keys())
+    assert sum(len(take(feed, line, outcome)) for line in lines_of(file)) == 2
+    assert "truncated" in next(iter(outcome.errors))
+
+
+def test_full_disk_is_one_line_and_a_reader_that_leaves_is_none(tmp_path: Path) -> None:
+    file = lines(tmp_path / "a.jsonl", *[MATCH] * 2000)
+    command = [sys.executable, "-m", "producers", "parse", "coinbase", str(file)]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stderr) == (1, b"parse: No space left on device\n")
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141, "what a shell says of SIGPIPE"
 
 
 @needs_messages
@@ -110,9 +169,6 @@ def test_every_trade_of_a_recorded_file_by_another_reading() -> None:
 
 
 def test_tick_that_breaks_the_rules_of_the_topic_is_an_error_and_the_rest_stays() -> None:
-    from producers.feeds import Coinbase
-    from tests.feeds import encoded, settings_with_keys
-
     outcome, feed = Outcome(), Coinbase(settings_with_keys())
     assert take(feed, encoded(MATCH | {"product_id": "B" * 40}), outcome) == []
     assert len(take(feed, encoded(MATCH), outcome)) == 1

@@ -14,7 +14,7 @@ from core.intervals import MINUTE_US
 from producers.feeds import FEEDS
 from producers.feeds.yahoo_wire import PricingData
 from producers.http import Http
-from tests.feeds import RECEIVED_US, encoded, settings_with_keys
+from tests.feeds import RECEIVED_US, encoded, said_to, settings_with_keys
 from tests.provider_server import Answer, Route, good
 from tests.rest import NOW_US, asking
 
@@ -240,7 +240,7 @@ def test_alias_is_subscribed_to_and_comes_back_as_the_symbol(name: str, case: Ca
     assert (feed.native(case.symbol), feed.symbol(case.alias)) == (case.alias, case.symbol)
     if not feed.can.live:
         return
-    hello = "".join(feed.hello([case.symbol]))
+    hello = "".join(said_to(feed, [case.symbol]))
     assert case.said in hello.replace("\\", "") and "acme" not in hello.lower()
     assert [tick.symbol for tick in feed.parse(encoded(case.message), RECEIVED_US).ticks] == [case.symbol]
     # A stream hears more than what it asked for, and may hear before it asks.

@@ -12,7 +12,7 @@ from core.records import Tick
 from core.validate import check
 from producers.feeds import Parsed, SchemaChanged
 from producers.feeds.alpaca import Alpaca
-from tests.feeds import RECEIVED_US, encoded, files_of, needs_messages, parse_file, records, settings_with_keys
+from tests.feeds import RECEIVED_US, encoded, files_of, needs_messages, parse_file, records, said_to, settings_with_keys
 
 KEY, SECRET = "alpaca_api_key-in-tests", "alpaca_secret_key-in-tests"
 TRADE = {"T": "t", "S": "AAPL", "i": 6142, "x": "V", "p": 177.79, "s": 90, "c": ["@", "I"], "z": "C"}
@@ -156,12 +156,19 @@ def test_numbers_never_pass_through_a_float() -> None:
     assert alpaca().parse(message, RECEIVED_US).ticks[0].price == "177.7900000000000001"
 
 
-def test_hello_authenticates_before_it_subscribes() -> None:
-    assert [json.loads(text) for text in alpaca().hello(["AAPL", "BRK.B"])] == [
-        {"action": "auth", "key": KEY, "secret": SECRET},
+def test_subscribes_once_the_login_was_accepted_and_not_before() -> None:
+    feed = alpaca()
+    hello = [json.loads(text) for text in feed.hello(["AAPL", "BRK.B"])]
+    assert hello == [{"action": "auth", "key": KEY, "secret": SECRET}]
+    for event in ({"T": "success", "msg": "connected"}, {"T": "error", "code": 402, "msg": "auth failed"}):
+        assert feed.parse(encoded([event]), RECEIVED_US).replies == []
+    accepted = encoded([{"T": "success", "msg": "authenticated"}])
+    assert [json.loads(text) for text in feed.parse(accepted, RECEIVED_US).replies] == [
         {"action": "subscribe", "trades": ["AAPL", "BRK.B"]},
     ]
-    assert json.loads(alpaca().hello(["BTC-USD"])[1])["trades"] == ["BTC/USD"]
+    assert feed.parse(accepted, RECEIVED_US).replies == [], "once a connection"
+    assert json.loads(said_to(alpaca(), ["BTC-USD"])[1])["trades"] == ["BTC/USD"]
+    assert alpaca().socket_headers() == {}, "with keys in the handshake too, the login would be the second one: refused"
     with pytest.raises(InputError, match="ALPACA_API_KEY"):
         Alpaca(Settings()).hello(["AAPL"])
 

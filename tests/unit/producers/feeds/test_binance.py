@@ -275,7 +275,7 @@ class Venue:
         """What history must give: (id, price, size, time)."""
         rows = (
             [(row["a"], row["p"], row["q"], row["T"]) for row in self.wholes]
-            if self.kind.aggregates
+            if self.kind.can.aggregated
             else [(row["id"], row["price"], row["qty"], row["time"]) for row in self.trades]
         )
         return [
@@ -326,7 +326,7 @@ def test_trades_of_a_time_are_complete_and_no_more(kind: type[Binance], first: i
     assert shown(pages) == rows
     assert all(0 < len(page) <= 1000 for page in pages)
     assert {(t.source, t.venue) for page in pages for t in page} <= {
-        (kind.name, f"{kind.name}.agg" if kind.aggregates else kind.name)
+        (kind.name, f"{kind.name}.agg" if kind.can.aggregated else kind.name)
     }
     assert len(asked) <= 1 + -(-len(rows) // 1000) + 1
 
@@ -368,7 +368,7 @@ def test_trades_by_id_have_both_ends(kind: type[Binance], first: int, last: int)
     pages, asked = ask_pages(
         feed, venue.routes, lambda http: feed.trades_by_id(http, SYMBOLS[kind], first, last), venue.now_us()
     )
-    newest = len(venue.wholes if kind.aggregates else venue.trades) - 1
+    newest = len(venue.wholes if kind.can.aggregated else venue.trades) - 1
     assert [int(row[0]) for row in shown(pages)] == list(range(first, min(last, newest) + 1))
     assert len(asked) <= 1 + -(-(last - first + 1) // 1000)
 

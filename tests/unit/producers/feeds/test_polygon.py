@@ -11,7 +11,7 @@ from core.errors import InputError
 from core.records import Tick
 from producers.feeds import Parsed, SchemaChanged
 from producers.feeds.polygon import Polygon
-from tests.feeds import RECEIVED_US, encoded, files_of, needs_messages, parse_file, records, settings_with_keys
+from tests.feeds import RECEIVED_US, encoded, files_of, needs_messages, parse_file, records, said_to, settings_with_keys
 
 KEY = "polygon_api_key-in-tests"
 
@@ -234,12 +234,18 @@ def test_symbols_both_ways() -> None:
     ]
 
 
-def test_hello_authenticates_before_it_subscribes() -> None:
-    assert [json.loads(text) for text in polygon().hello(["AAPL", "MSFT"])] == [
-        {"action": "auth", "params": KEY},
+def test_subscribes_once_the_login_was_accepted_and_not_before() -> None:
+    feed = polygon()
+    assert [json.loads(text) for text in feed.hello(["AAPL", "MSFT"])] == [{"action": "auth", "params": KEY}]
+    for status in ("connected", "auth_failed", "success"):
+        assert feed.parse(encoded([{"ev": "status", "status": status}]), RECEIVED_US).replies == []
+    accepted = encoded([{"ev": "status", "status": "auth_success", "message": "authenticated"}])
+    assert [json.loads(text) for text in feed.parse(accepted, RECEIVED_US).replies] == [
         {"action": "subscribe", "params": "T.AAPL,T.MSFT"},
     ]
-    assert json.loads(polygon().hello(["BTC-USD"])[1])["params"] == "XT.BTC-USD"
+    assert feed.parse(accepted, RECEIVED_US).replies == [], "once a connection"
+    assert json.loads(said_to(polygon(), ["BTC-USD"])[1])["params"] == "XT.BTC-USD"
+    assert polygon().socket_headers() == {}, "the key goes into the login alone"
     with pytest.raises(InputError, match="POLYGON_API_KEY"):
         Polygon(Settings()).hello(["AAPL"])
 

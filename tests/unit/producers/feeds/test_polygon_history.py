@@ -3,9 +3,11 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from core.bars import identity
+from core.corrections import corrected
 from core.records import Tick
 from producers.feeds import HistoryBar, SchemaChanged
 from producers.feeds.polygon import Polygon
@@ -93,7 +95,7 @@ def test_history_has_the_identity_of_the_socket() -> None:
 @needs_messages
 def test_recorded_page_of_history() -> None:
     (page,) = records(files_of(Polygon, "rest_v3_trades")[0])
-    ((first, second),) = asyncio.run(asked(ProviderServer({PATH: lambda _: (200, {}, page["message"])})))
+    ((first, again, second, _),) = asyncio.run(asked(ProviderServer({PATH: lambda _: (200, {}, page["message"])})))
     assert first == tick(
         symbol="AAPL",
         event_us=1651181822461000,
@@ -105,6 +107,7 @@ def test_recorded_page_of_history() -> None:
         conditions="c:12,37",
         received_us=first.received_us,
     )
+    assert again == msgspec.structs.replace(first, kind="correct"), "both have a `correction` of 1"
     assert (second.price, second.venue) == ("157.43", "12:3")
 
 
@@ -112,7 +115,6 @@ def test_recorded_page_of_history() -> None:
     ("correction", "kind", "price"),
     [
         (0, "trade", "156.43"),
-        (1, "trade", "156.43"),
         (7, "cancel", None),
         (8, "cancel", None),
         (10, "cancel", None),
@@ -123,6 +125,19 @@ def test_correction_makes_the_kind(correction: int, kind: str, price: str | None
     ((made,),) = answered([past("7", 1651181822_461_979_400, correction=correction)])
     assert (made.kind, made.price, made.trade_id) == (kind, price, "20220428-7")
     assert (made.size is None) == (price is None)
+
+
+def test_corrected_trade_is_right_whether_or_not_it_came_live_before() -> None:
+    """Live it came as it was then; history has its corrected numbers, under the id that is known already."""
+    (history,) = answered([past("7", 1651181822_461_979_400, correction=1)])
+    assert [(tick.kind, tick.price, tick.trade_id) for tick in history] == [
+        ("trade", "156.43", "20220428-7"),
+        ("correct", "156.43", "20220428-7"),
+    ]
+    live = msgspec.structs.replace(history[0], price="165.43")
+    for seen in ([live], []):
+        counted = corrected((tick, 0, place) for place, tick in enumerate([*seen, *history]))
+        assert [tick.price for tick, _, _ in counted] == ["156.43"]
 
 
 def test_what_a_correction_replaced_is_no_tick() -> None:

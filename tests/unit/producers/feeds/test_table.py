@@ -25,14 +25,14 @@ def test_capabilities_on_the_page_are_those_of_the_code() -> None:
 def test_a_row_says_what_a_feed_can() -> None:
     class Poor(Coinbase):
         name = "poor"
-        can = Can(history=("bars",), conditions=True)
+        can = Can(trades=True, aggregated=True, history=("bars",), conditions=True)
         keys = ("alpaca_api_key", "alpaca_secret_key")
         quota = Quota(5, 0.5, 1000)
         calendar = "XNYS"
 
     assert capability_table([Poor]).splitlines()[-1] == (
-        "| poor | no | no | bars | yes | no | no | `ALPACA_API_KEY`, `ALPACA_SECRET_KEY` | 5 in 0.5 s, 1,000 a day"
-        " | XNYS |"
+        "| poor | aggregated | no | bars | yes | no | no | `ALPACA_API_KEY`, `ALPACA_SECRET_KEY`"
+        " | 5 in 0.5 s, 1,000 a day | XNYS |"
     )
 
 

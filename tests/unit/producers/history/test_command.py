@@ -13,6 +13,7 @@ from producers import history_command
 from producers.feeds import Quota
 from producers.feeds.coinbase import Coinbase
 from producers.history.plan import Item
+from producers.symbols import meant
 
 NOBODY = SecretStr("postgresql://nobody@127.0.0.1:1/none")
 
@@ -28,10 +29,12 @@ def parsed(*args: str) -> argparse.Namespace:
     [
         (["BTC-USD", "--from", "2024-03-05", "--to", "2024-03-04"], "--from 2024-03-05T00:00:00Z is not before --to"),
         (["BTC-USD", "--from", "2024-03-04", "--to", "2024-03-04"], "is not before"),
-        (["BTC-USD", "--from", "2200-03-04"], "is not before --to 2"),
+        (["BTC-USD", "--from", "2200-03-04", "--to", "2200-03-05"], "--from 2200-03-04T00:00:00Z is in the future"),
+        (["BTC-USD", "--from", "0001-01-01"], "there are no ticks before 1980-01-01"),
+        (["BTC-USD", "--from", "0001-01-01", "--what", "bars"], "there are no bars:1m before 1900-01-01"),
         (["BTC-USD", "--from", "2024-03-04", "--around", "-1"], "--around"),
         (["BTC-USD", "--from", "2024-03-04", "--provider", "coinbse"], "unknown provider 'coinbse'; known: .*coinbase"),
-        (["AAPL", "--from", "2024-03-04", "--provider", "finnhub"], "finnhub has no history of bars"),
+        (["AAPL", "--from", "2024-03-04", "--provider", "finnhub"], "no history of bars; those .* alpaca,"),
         (
             ["AAPL", "--from", "2024-03-04", "--provider", "yahoo", "--what", "ticks"],
             "no history of trades; it has bars",
@@ -50,10 +53,10 @@ def test_bad_input_is_refused_before_a_server_is_needed(args: list[str], message
 
 
 def test_symbols_are_understood_as_written_and_held_against_a_strict_master() -> None:
-    found = history_command.meant(["btc/usd,AAPL", "BTC-USD"], Settings())
+    found = meant(["btc/usd,AAPL", "BTC-USD"], Settings())
     assert [info.symbol for info in found] == ["BTC-USD", "AAPL"]
     with pytest.raises(InputError, match="unknown symbol 'AAPL': TICKSTREAM_SYMBOLS lists BTC-USD,ETH-USD"):
-        history_command.meant(["AAPL"], Settings(symbols="BTC-USD,ETH-USD"))
+        meant(["AAPL"], Settings(symbols="BTC-USD,ETH-USD"))
 
 
 @pytest.mark.parametrize(

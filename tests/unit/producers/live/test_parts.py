@@ -50,13 +50,14 @@ def test_words_of_a_provider_lose_our_secrets() -> None:
     assert without_secrets("key abc123 is wrong, so is wss://x/?token=t0k", settings) == "key *** is wrong, so is ***"
 
 
-def test_route_is_to_the_proxy_where_one_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scheme", ["wss", "https"])
+def test_route_is_to_the_proxy_where_one_is_set(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         monkeypatch.setenv("https_proxy", f"http://user:word@127.0.0.1:{proxy.getsockname()[1]}")
         monkeypatch.setenv("no_proxy", "")
-        check_route("kraken", "wss://no-such-host.invalid/v2")
+        check_route("kraken", f"{scheme}://no-such-host.invalid/v2")
     with pytest.raises(NoRoute) as caught:
-        check_route("kraken", "wss://no-such-host.invalid/v2")
+        check_route("kraken", f"{scheme}://no-such-host.invalid/v2")
     assert "word" not in str(caught.value)
 
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from exchange_calendars import exchange_calendar_xshg
 
 from core.clock import ManualClock
 from core.errors import InputError
@@ -30,6 +31,43 @@ def us(text: str) -> int:
 )
 def test_hours_of_an_exchange(at: str, seconds: float | None) -> None:
     assert Hours("XNYS").open_for(us(at)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("calendar", "at", "seconds"),
+    [
+        ("XHKG", "2024-03-04T03:59:59", 8_999.0),  # since 09:30 in Hong Kong
+        ("XHKG", "2024-03-04T04:00:00", None),  # lunch
+        ("XHKG", "2024-03-04T04:59:59", None),
+        ("XHKG", "2024-03-04T05:00:10", 10.0),
+        ("XTKS", "2024-03-04T02:29:59", 8_999.0),
+        ("XTKS", "2024-03-04T02:30:00", None),
+        ("XTKS", "2024-03-04T03:30:00", 0.0),
+        ("XTKS", "2024-03-04T06:00:00", None),
+        ("24/5", "2024-03-08T23:59:59", 431_999.0),  # Friday night, since Monday: no hour between its days
+        ("24/5", "2024-03-09T00:00:00", None),
+    ],
+)
+def test_lunch_is_no_session_and_what_follows_starts_its_own(calendar: str, at: str, seconds: float | None) -> None:
+    assert Hours(calendar).open_for(us(at)) == seconds
+
+
+def test_of_several_markets_the_one_that_is_open_longest_counts() -> None:
+    both = Hours("XNYS", "XLON")
+    assert [both.open_for(us(f"2024-03-04T{at}")) for at in ("07:59:59", "08:00:30", "14:31:00", "17:00:00")] == [
+        *(None, 30.0, 23_460.0, 9_000.0),
+    ]
+    assert both.open_for(us("2024-03-04T21:00:00")) is None
+    assert Hours("XNYS", "24/7").open_for(us("2024-03-03T16:00:00")) == float("inf")
+
+
+def test_day_that_a_calendar_does_not_know_counts_as_open(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its holidays end with a year; better connected in vain than silent unnoticed."""
+    hours = Hours("XSHG")
+    last_us = exchange_calendar_xshg.XSHGExchangeCalendar.bound_max().value // 1000
+    assert hours.open_for(last_us + 4 * 3_600_000_000) is None, "its lunch is known to the last day"
+    assert hours.open_for(last_us + 86_400_000_000) is not None
+    assert "hours not known" in capsys.readouterr().out
 
 
 def test_around_the_clock_is_always_open_and_an_unknown_calendar_is_told() -> None:
