@@ -12,6 +12,7 @@ from local.supervisor import Program
 from producers.feeds import feed_named
 from producers.live.route import check_routes
 from producers.live_command import live_feed, live_names
+from producers.symbols import meant
 
 OFFLINE = ("simulator", "replay")
 CRYPTO, EQUITY = ("BTC-USD", "ETH-USD"), ("AAPL", "MSFT")
@@ -43,7 +44,8 @@ class Feed:
     def check(self, settings: Settings | None = None) -> None:
         """Raises LocalError when this is no feed, or there is nothing to replay.
 
-        Of a live one, InputError when a key is missing, and NoRoute when the provider cannot be reached from here.
+        Of a live one, InputError when a key is missing or a symbol is none, and NoRoute when the provider cannot be
+        reached from here.
         """
         if self.live:
             self._check_provider(settings or load_settings())
@@ -59,6 +61,7 @@ class Feed:
             if name not in live_names():
                 raise LocalError(f"unknown feed {name!r}: one of {', '.join((*OFFLINE, *live_names()))}")
         kinds = [live_feed(name, settings) for name in (self.name, *self.backup)]
+        meant(self.streamed, settings)
         check_routes({kind.name: kind(settings).socket(self.streamed) for kind in kinds})
 
     @property

@@ -157,6 +157,11 @@ def test_unknown_backup_is_refused() -> None:
         Feed("coinbase", backup=("krakn",)).check(Settings())
 
 
+def test_symbol_that_is_none_is_refused_before_anything_starts(at: socket.socket) -> None:
+    with pytest.raises(InputError, match="'B T' is no symbol"):
+        Feed("nowhere", symbols=("BTC-USD", "B T")).check(Settings())
+
+
 def test_one_provider_that_answers_is_enough() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         urls = {"one": "ws://127.0.0.1:1", "two": f"ws://127.0.0.1:{server.getsockname()[1]}"}
