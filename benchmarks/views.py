@@ -25,9 +25,11 @@ WEEK_BARS = 7 * 1440  # no more than one chart loads at first
 GRACE_US = 1_000_000
 SAMPLED = "Boolean(window.tickstream?.samples?.().some((each) => each.channel === 'bars'))"
 TRACE_SECONDS = 5.0
-WHEEL_SECONDS = 6.0
-WHEEL_PIXELS = 40.0
-TURN_SECONDS = 1.0
+WHEEL_PIXELS = 40.0  # 4 % of what is visible
+WHEEL_BURST = 4
+HOUR_BARS = 60
+ZOOM_ROUNDS = 2
+ZOOM_SECONDS = 60.0
 SHOWN_SECONDS = 60.0
 SETTLE_SECONDS = 3.0  # the series are filled, and drawn, after the rows are there
 # What a page is about, by its name: there is something to look at when the first of these is there.
@@ -72,6 +74,9 @@ _FRAMES = """
   window.__frames = {frames, long};
 })()
 """
+
+
+_SHOWN_BARS = "(() => { const {from, to} = tickstreamChart.visible(); return to - from; })() "
 
 
 def chart_url(url: str, symbol: str, shown: str = "1h") -> str:
@@ -130,19 +135,27 @@ def medians(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def zoom(tab: Tab) -> dict[str, Any]:
-    """Frame times, in milliseconds, while the wheel zooms into a week of 1-minute bars and out again."""
+    """Frame times, in milliseconds, while the wheel zooms from a week of 1-minute bars to an hour and back.
+
+    The next turn of the wheel is made when the page has taken the one before. Raises BenchmarkError where that takes
+    longer than ZOOM_SECONDS a round.
+    """
     tab.until(f"window.tickstreamChart?.shown?.()?.model.rows.length >= {WEEK_BARS}", "a week of bars", SHOWN_SECONDS)
     time.sleep(SETTLE_SECONDS)
     box = tab.evaluate("(() => { const b = document.querySelector('#chart').getBoundingClientRect(); "
                        "return {x: b.x + b.width * 0.5, y: b.y + b.height * 0.3}; })()")  # fmt: skip
     tab.evaluate(_FRAMES)
     began, turns = time.monotonic(), 0
-    while (passed := time.monotonic() - began) < WHEEL_SECONDS:
-        inwards = int(passed / TURN_SECONDS) % 2 == 0
-        tab.wheel(box["x"], box["y"], -WHEEL_PIXELS if inwards else WHEEL_PIXELS)
-        turns += 1
+    for wanted in (f"<= {HOUR_BARS}", f">= {WEEK_BARS}") * ZOOM_ROUNDS:
+        while not tab.evaluate(_SHOWN_BARS + wanted):
+            for _ in range(WHEEL_BURST):
+                tab.wheel(box["x"], box["y"], -WHEEL_PIXELS if wanted.startswith("<") else WHEEL_PIXELS)
+            turns += WHEEL_BURST
+            if time.monotonic() - began > ZOOM_SECONDS * ZOOM_ROUNDS:
+                raise BenchmarkError(f"{turns} turns of the wheel, and still not {wanted} bars are shown")
     found = tab.evaluate("window.__frames")
-    return {"bars": WEEK_BARS, "wheel_events": turns} | frame_summary(found["frames"][1:], found["long"])
+    summary = {"bars": f"{WEEK_BARS}-{HOUR_BARS}", "rounds": ZOOM_ROUNDS, "wheel_events": turns}
+    return summary | frame_summary(found["frames"][1:], found["long"])
 
 
 def frame_summary(frames: Sequence[float], long_tasks: Sequence[float]) -> dict[str, Any]:

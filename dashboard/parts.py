@@ -1,11 +1,11 @@
 """What pages of figures and tables are made of: cards, sections that explain themselves, tables, links to charts."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import dash_bootstrap_components as dbc
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 from dash.development.base_component import Component
 
 from dashboard.client import ApiClient, ApiDown, ApiRefused
@@ -42,6 +42,37 @@ def register_symbols(app: Dash, client: ApiClient, key: str) -> None:
             return no_update
 
 
+def register_fill(
+    app: Dash,
+    page: str,
+    parts: Sequence[tuple[str, str]],
+    filled: Callable[[str | None, str | None], Awaitable[tuple[Any, ...]]],
+) -> None:
+    """The callbacks of a page of one symbol or all: its parts anew when there is news, and the symbol into the URL.
+
+    `parts` are names after `{page}-` and their properties; the first one says so when the API refuses. `filled` gets
+    the symbol, None for all, and the theme; it returns the parts and raises ApiDown, which changes nothing, and
+    ApiRefused.
+    """
+    inputs = [Input(f"{page}-symbol", "value"), Input(f"{page}-news", "data"), Input("api-state", "data")]
+
+    @app.callback(*(Output(f"{page}-{name}", prop) for name, prop in parts), *inputs, Input("theme", "data"))
+    async def fill(chosen: str | None, _news: Any, _state: Any, theme: str | None) -> tuple[Any, ...]:
+        try:
+            return await filled(None if chosen in (None, EVERY) else chosen, theme)
+        except ApiDown:
+            return (no_update,) * len(parts)
+        except ApiRefused as refused:
+            return (f"The API says: {refused.detail}", *(no_update,) * (len(parts) - 1))
+
+    app.clientside_callback(ClientsideFunction(page, "chosen"), Input(f"{page}-symbol", "value"))
+
+
+def newest_only(truncated: bool, count: int) -> Component | None:
+    """A word about rows that are left out."""
+    return html.P(f"Only the newest {count} are shown.", className="muted") if truncated else None
+
+
 def section(key: str, title: str, explanation: str, content: Any) -> Component:
     """A part of a page under a heading with a button that explains it."""
     heading = html.H2([title, " ", *info(key, explanation)], className="h6")
@@ -63,7 +94,16 @@ def card(key: str, title: str, explanation: str, value: str, more: str = "") -> 
 def info(key: str, text: str) -> list[Component]:
     """A button that explains something."""
     button = html.Button("i", id=key, type="button", className="part-info", title="What this is")
-    return [button, dbc.Popover(text, target=key, body=True, trigger="hover focus", placement="bottom")]
+    return [button, dbc.Popover(worded(text), target=key, body=True, trigger="hover focus", placement="bottom")]
+
+
+def worded(text: str) -> list[Any]:
+    """A text whose parts in backticks are code.
+
+    >>> worded("or `make up`")
+    ['or ', Code('make up'), '']
+    """
+    return [html.Code(part) if place % 2 else part for place, part in enumerate(text.split("`"))]
 
 
 def graph(key: str) -> Component:

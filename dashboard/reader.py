@@ -12,7 +12,7 @@ import structlog
 
 from core.errors import TickstreamError
 from dashboard.client import ApiClient
-from dashboard.pages import alerts, pipeline_view
+from dashboard.pages import alerts, chart_reading, pipeline_view
 
 Params = Mapping[str, str]
 Fetch = Callable[[ApiClient, Params], Awaitable[Any]]
@@ -64,6 +64,7 @@ SOURCES: dict[str, Source] = {
             "late_ticks": _metrics("late-ticks", limit=1),
         },
     ),
+    "indicators": Source(1.0, {"newest": chart_reading.newest_values}),
     "alerts": Source(5.0, {"alerts": alerts.newest_alerts, "anomalies": alerts.newest_anomalies}),
 }
 

@@ -1,7 +1,8 @@
 "use strict";
 /* The chart page: shows what the server's callback brought, and follows the push.
 
-   `page` is what the parts share: this file, chart_view.js (what is visible), chart_url.js (pickers), chart_keys.js.
+   `page` is what the parts share: this file, chart_asked.js (lines that are not pushed), chart_keys.js, chart_url.js
+   (pickers), chart_view.js (what is visible).
    dash_clientside.chart has the callbacks; everything reaches the chart through set_props. */
 (() => {
   const TOGETHER_MS = 2;       // a bar and its indicators come right after one another
@@ -12,6 +13,7 @@
   const set = (id, props) => window.dash_clientside.set_props(id, props);
   const kit = window.tickstreamChart = window.tickstreamChart || {};
   const element = (id) => document.getElementById(id);
+  const node = () => element("chart") || element("chart-plotly");
   const theme = () => (document.documentElement.dataset.bsTheme === "dark" ? "dark" : "light");
 
   const page = kit.page = {
@@ -20,7 +22,7 @@
     groups: [],       // of lines that are on
     requested: {},    // symbol, interval and range that were asked for last
     nonce: 0,         // makes a store's data differ
-    set, element, theme, askAgain, hint, legend, redrawn, restyle,
+    set, element, node, theme, askAgain, hint, legend, options, redrawn, restyle, soon,
   };
   let hovered = null;    // time under the pointer
   let messages = [];     // handed to the chart with the next write
@@ -47,7 +49,7 @@
   /* Whether this is the chart that is on screen, read again after the API was away. */
   function repeats(payload) {
     const {shown} = page;
-    return shown !== null && shown.node === element("chart") && !payload.figure && !shown.payload.figure
+    return shown !== null && shown.node === node() && !payload.figure && !shown.payload.figure
       && payload.symbol === shown.names.symbol && payload.interval === shown.names.interval
       && payload.asked.range === shown.payload.asked.range;
   }
@@ -55,7 +57,9 @@
   function renew(payload) {
     const following = kit.view.atNow();
     page.shown.model.merge(payload);
+    Object.assign(page.shown.payload, {unpushed: payload.unpushed});
     set("chart", redrawn());
+    kit.asked.check();
     if (following) { kit.view.goToNow(); }
     legend();
   }
@@ -64,7 +68,7 @@
     forget();
     const names = {symbol: payload.symbol, interval: payload.interval};
     const model = new kit.Model(payload);
-    page.shown = {payload, names, model, more: payload.more, node: element("chart"), subscriptions: []};
+    page.shown = {payload, names, model, more: payload.more, node: node(), subscriptions: []};
     page.requested = {...names, range: payload.asked.range};
     hovered = null;
     kit.view.begin();
@@ -72,6 +76,7 @@
     if (payload.figure) { kit.plotly.draw(payload.figure); } else { drawFirst(); }
     kit.url.choose(payload.symbol);
     subscribe();
+    kit.asked.check();
     emptiness();
     legend();
   }
@@ -86,8 +91,13 @@
   function drawFirst() {
     const {model, payload} = page.shown;
     const visibleLogicalRange = kit.view.first(model.rows.length, payload.visible);
-    set("chart", {chartOptions: page.styles[theme()].options, ...redrawn(), visibleLogicalRange});
+    set("chart", {chartOptions: options(), ...redrawn(), visibleLogicalRange});
     requestAnimationFrame(() => kit.legend.watch());
+  }
+
+  function options() {
+    const given = page.styles[theme()].options;
+    return {...given, timeScale: {...given.timeScale, conflationThresholdFactor: page.shown.model.merging}};
   }
 
   function redrawn() {
@@ -98,7 +108,8 @@
   function restyle() {
     if (!page.shown || !page.styles || !element("chart-page")) { return; }
     if (page.shown.payload.figure) { askAgain(); return; }
-    set("chart", {chartOptions: page.styles[theme()].options, ...redrawn()});
+    set("chart", {chartOptions: options(), ...redrawn()});
+    kit.asked.check();
     legend();
   }
 
@@ -107,6 +118,7 @@
     page.shown.subscriptions.forEach((each) => each.close());
     page.shown = null;
     messages = [];
+    kit.asked.check();
     kit.plotly.stop();
   }
 
@@ -138,6 +150,10 @@
 
   function queue(message) {
     if (!document.hidden && messages.length < MOST_MESSAGES) { messages.push(message); }
+    soon();
+  }
+
+  function soon() {
     if (timer === null && !unpainted) { timer = setTimeout(flush, TOGETHER_MS); }
   }
 
@@ -145,7 +161,7 @@
   function flush() {
     timer = null;
     if (!page.shown) { return; }
-    if (page.shown.node !== element("chart")) { forget(); return; }  // left, or come back to: that chart has no series yet
+    if (page.shown.node !== node()) { forget(); return; }  // left, or come back to: that chart has no series yet
     const handed = messages;
     messages = [];
     if (page.shown.payload.figure) { kit.plotly.update(page.shown.model); } else { write(); }

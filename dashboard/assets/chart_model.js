@@ -3,33 +3,18 @@
 
    A series of the library is filled again as a whole whenever one of its points changes: 13 series of 10,000 bars cost
    about 50 ms for each tick. So each has a twin, `id:live`, that holds the bars from the last settled one on: ticks touch
-   the twins alone, and a bar moves to the big series when it is final. */
+   the twins alone, and a bar moves to the big series when it is final.
+
+   The library shows the bars of a big series together where they are narrower than pixels (`merging`). It then takes no change
+   of its past; that series is filled again. */
 (() => {
   const {bars} = window.tickstreamChart;
-  const {FIELDS, FORMING, AMENDED, NO_TRADE, STATES, amounts, decimalsOf, emptyRow, rowsOf} = bars;
+  const {FIELDS, FORMING, AMENDED, NO_TRADE, POINTS, STATES, amounts, decimalsOf, emptyRow, merging, rowsOf} = bars;
   const MOST_LIVE = 300;      // bars in the twins before they are made short again
   const [RSI_PANE, MACD_PANE] = [2, 3];
+  const SEPARATE = {conflationThresholdFactor: 0};  // a series whose bars are never shown together
 
-  /* One point of a series for one row; null where it has none. */
-  const POINTS = {
-    candles: (row) => (row.open === null ? {time: row.time}
-      : {time: row.time, open: row.open, high: row.high, low: row.low, close: row.close}),
-    volume: (row, spec) => (row.volume === null || row.state === NO_TRADE ? null
-      : {time: row.time, value: row.volume, color: spec.colours[Number(row.close >= row.open)]}),
-    line: (row, spec) => valued(row, row.values[spec.column]),
-    histogram: (row, spec) => valued(row, row.values[spec.column], (value) => spec.colours[Number(value >= 0)]),
-    gaps: (row, spec) => (row.state === NO_TRADE || row.afterBreak
-      ? {time: row.time, value: 1, color: spec.colours[Number(row.afterBreak)]} : null),
-    zone: (row, spec) => ({time: row.time, value: spec.value}),
-    last: (row, spec) => (row.close === null ? null
-      : {time: row.time, value: row.close, color: spec.colours[Number(row.close >= row.open)]}),
-  };
   const DRAWN_TWICE = new Set(["candles", "volume", "histogram"]);  // half transparent: never in both twins
-
-  function valued(row, value, colour) {
-    if (value === null || value === undefined) { return null; }
-    return colour ? {time: row.time, value, color: colour(value)} : {time: row.time, value};
-  }
 
   class Model {
     constructor(payload) {
@@ -61,10 +46,14 @@
       return this.rows[place];
     }
 
-    before(row) {
-      let place = this.places.get(row.time) - 1;
-      while (place >= 0 && this.rows[place].close === null) { place -= 1; }
-      return this.rows[place];
+    /* The bar before a row; undefined for none. */
+    before(row) { return this.rows[this.pricedBefore(this.places.get(row.time))]; }
+
+    /* The place of the bar before a place, negative for none. */
+    pricedBefore(place) {
+      let found = place - 1;
+      while (found >= 0 && this.rows[found].close === null) { found -= 1; }
+      return found;
     }
 
     /* Older bars in front; how many slots they are. */
@@ -128,6 +117,7 @@
     appended(time) {
       const previous = this.newest;
       const far = previous === undefined || time - previous.time >= this.breakSeconds;
+      if (previous !== undefined && time - previous.time > this.seconds) { this.dirty.add(previous.time); }
       for (let slot = far ? time : previous.time + this.seconds; slot <= time; slot += this.seconds) {
         this.places.set(slot, this.rows.length);
         this.rows.push(emptyRow(slot));
@@ -137,19 +127,23 @@
       return this.newest;
     }
 
-    /* Indicators of a bar that is there. */
+    /* Indicators of a bar that is there. False if they say nothing new. */
     indicators(data) {
       const row = this.rows[this.places.get(data.start / 1e6)];
       if (!row || data.rev < row.valuesRev) { return false; }
-      for (const name of this.columns) {
-        const value = data.values[name];
-        if (value === undefined) { continue; }
-        this.refill(row, (row.values[name] ?? null) !== null, value !== null);
-        row.values[name] = value;
-      }
       row.valuesRev = data.rev;
-      this.dirty.add(row.time);
-      return true;
+      const news = this.columns.filter((name) => data.values[name] !== undefined && this.differs(row.values[name] ?? null, data.values[name]));
+      for (const name of news) {
+        this.refill(row, (row.values[name] ?? null) !== null, data.values[name] !== null);
+        row.values[name] = data.values[name];
+      }
+      if (news.length) { this.dirty.add(row.time); }
+      return news.length > 0;
+    }
+
+    /* The server has rounded what it brought. */
+    differs(one, other) {
+      return one === null || other === null ? one !== other : Math.abs(one - other) >= 10 ** -(this.decimals + 2);
     }
 
     /* Series ------------------------------------------------------------------------------------------------------- */
@@ -158,13 +152,16 @@
       this.specs = style.series.filter((spec) => !spec.group || groups.includes(spec.group));
     }
 
+    get merging() { return merging(this.rows); }
+
     /* All series with their data, for the styles of a theme and the groups of lines that are on. */
     series(style, groups) {
       this.choose(style, groups);
       this.settled = this.rows.findIndex((row) => row.state === FORMING);
       if (this.settled < 0) { this.settled = this.rows.length; }
-      this.liveFrom = this.settled;
-      do { this.liveFrom -= 1; } while (this.liveFrom > 0 && this.rows[this.liveFrom].close === null);
+      this.liveFrom = this.pricedBefore(this.settled);
+      // Two bars at least: of a line with a single point the library draws a dash.
+      if (this.settled === this.rows.length) { this.liveFrom = this.pricedBefore(this.liveFrom); }
       this.ends = new Map();      // id -> time of its newest point
       this.inLive = new Map();    // id of a twin -> times that it shows
       this.stale = false;
@@ -180,9 +177,12 @@
       for (const name of ["priceScaleOptions", "priceLines"]) { if (spec[name]) { own[name] = spec[name]; } }
       if (spec.kind === "candles") { own.markers = this.markers(style); }
       this.ends.set(own.id, endOf(own.data));
-      if (!spec.live) { return [own]; }
+      if (!spec.live) {
+        Object.assign(options, SEPARATE, spec.kind === "zone" ? always(spec.value) : {});
+        return [own];
+      }
       const from = DRAWN_TWICE.has(spec.kind) ? this.settled : this.liveFrom;
-      const live = {id: `${spec.id}:live`, type: spec.type, pane: spec.pane, options: {...options, ...spec.live},
+      const live = {id: `${spec.id}:live`, type: spec.type, pane: spec.pane, options: {...options, ...spec.live, ...SEPARATE},
                     data: this.data(spec, Math.max(0, from), this.rows.length)};
       this.ends.set(live.id, endOf(live.data));
       this.inLive.set(live.id, new Set(live.data.filter(drawn).map((point) => point.time)));
@@ -195,7 +195,7 @@
       if (spec.kind === "last") { return this.last && this.last.close !== null ? [make(this.last, spec)] : []; }
       const points = [];
       for (let place = from; place < to; place += 1) {
-        const point = make(this.rows[place], spec);
+        const point = make(this.rows[place], spec, this.rows[place + 1]);
         if (point !== null) { points.push(point); }
       }
       return points;
@@ -233,7 +233,7 @@
       this.dirty.clear();
       for (const place of places) { this.changed(found, place); }
       if (places.length) { this.settle(found); this.trail(found); }
-      return found;
+      return this.stale ? null : found;
     }
 
     changed(found, place) {
@@ -241,15 +241,22 @@
       if (place < this.settled && row.open === null) { return; }  // the library would take away the point after it
       for (const spec of this.specs) {
         if (spec.kind === "zone" || spec.kind === "last") { continue; }
-        if (place < this.settled) { this.tick(found, spec.id, POINTS[spec.kind](row, spec)); }
+        if (place < this.settled) { this.past(found, spec, row, this.rows[place + 1]); }
         const doubled = place < this.settled && DRAWN_TWICE.has(spec.kind);
-        if (spec.live && place >= this.liveFrom && !doubled) { this.liveTick(found, spec, row); }
+        if (spec.live && place >= this.liveFrom && !doubled) { this.liveTick(found, spec, row, this.rows[place + 1]); }
       }
     }
 
-    liveTick(found, spec, row) {
+    /* A bar of a big series. Its newest one can be changed, and its past only where bars are never shown together. */
+    past(found, spec, row, next) {
+      const point = POINTS[spec.kind](row, spec, next);
+      if (point !== null && spec.live && point.time < this.ends.get(spec.id)) { this.stale = true; }
+      this.tick(found, spec.id, point);
+    }
+
+    liveTick(found, spec, row, next) {
       const id = `${spec.id}:live`;
-      const point = POINTS[spec.kind](row, spec);
+      const point = POINTS[spec.kind](row, spec, next);
       if (point !== null && drawn(point)) { this.inLive.get(id).add(row.time); }
       this.tick(found, id, point);
     }
@@ -258,9 +265,10 @@
     settle(found) {
       while (this.settled < this.rows.length && this.rows[this.settled].state !== FORMING) {
         const row = this.rows[this.settled++];
+        const next = this.rows[this.settled];
         for (const spec of this.specs) {
           if (spec.kind === "zone" || spec.kind === "last") { continue; }
-          this.tick(found, spec.id, POINTS[spec.kind](row, spec));
+          this.tick(found, spec.id, POINTS[spec.kind](row, spec, next));
           const live = this.inLive.get(`${spec.id}:live`);
           if (live && DRAWN_TWICE.has(spec.kind) && live.delete(row.time)) {
             this.tick(found, `${spec.id}:live`, {time: row.time});
@@ -287,6 +295,8 @@
     }
   }
 
+  /* Whatever else is in sight, the scale reaches a value. */
+  const always = (value) => ({autoscaleInfoProvider: () => ({priceRange: {minValue: value, maxValue: value}})});
   const drawn = (point) => point.value !== undefined || point.open !== undefined;
   const endOf = (points) => (points.length ? points[points.length - 1].time : undefined);
   const ends = (rows) => (rows.length > 1 ? [rows[0], rows[rows.length - 1]] : rows);

@@ -70,7 +70,8 @@
     page.shown.more = payload.more && count > 0;
     if (!count) { return; }
     const {from, to} = range;
-    page.set("chart", {...page.redrawn(), visibleLogicalRange: apart({from: from + count, to: to + count})});
+    const visibleLogicalRange = apart({from: from + count, to: to + count});
+    page.set("chart", {chartOptions: page.options(), ...page.redrawn(), visibleLogicalRange});
   }
 
   function askOlderAgain() {

@@ -12,7 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.client import Row
-from dashboard.figures.overlays import COLUMNS, LINES, MACD, PRICE, RSI, VOLUME, faded, line_series
+from dashboard.figures.overlays import (
+    COLUMN_OPTIONS,
+    COLUMNS,
+    LINES,
+    MACD,
+    PRICE,
+    RSI,
+    VOLUME,
+    column_colours,
+    faded,
+    line_series,
+)
 from dashboard.theme import Palette
 
 Ints = NDArray[np.int64]
@@ -141,7 +152,7 @@ def series(palette: Palette) -> list[dict[str, Any]]:
 
 def _series(name: str, kind: str, pane: int, options: dict[str, Any], live: dict[str, Any] | None) -> dict[str, Any]:
     quiet = {"lastValueVisible": False, "priceLineVisible": False}
-    type_ = {"candles": "candlestick", "last": "line"}.get(kind, "histogram")
+    type_ = {"last": "line", "gaps": "histogram"}.get(kind, "candlestick")
     spec = {"id": name, "type": type_, "pane": pane, "kind": kind, "column": name, "options": quiet | options}
     return spec if live is None else spec | {"live": live}
 
@@ -154,8 +165,8 @@ def _candles(palette: Palette) -> dict[str, Any]:
 
 
 def _volume(palette: Palette) -> dict[str, Any]:
-    spec = _series("volume", "volume", VOLUME, {"priceFormat": {"type": "volume"}, "base": 0}, {})
-    return spec | {"colours": [faded(palette.down, 0.6), faded(palette.up, 0.6)]}
+    spec = _series("volume", "volume", VOLUME, {"priceFormat": {"type": "volume"}} | COLUMN_OPTIONS, {})
+    return spec | {"colours": column_colours(palette)}
 
 
 def _gaps(palette: Palette) -> dict[str, Any]:
@@ -194,6 +205,7 @@ def chart_options(palette: Palette) -> dict[str, Any]:
             "secondsVisible": False,
             "rightOffset": 3,
             "minBarSpacing": 0.05,
+            "enableConflation": True,
         },
         "localization": {"dateFormat": "yyyy-MM-dd"},
     }

@@ -22,32 +22,38 @@ class Line:
     label: str
     pane: int
     colour: int  # of Palette.series
+    indicator: str  # as the API is asked for it; empty for what is not computed
     group: str | None = None
     kind: Kind = "line"
-    width: int = 1
     dashed: bool = False
 
 
+_BBANDS, _MACD = "bbands:20,2", "macd:12,26,9"
+
 LINES: tuple[Line, ...] = (
-    Line("vwap", "VWAP", PRICE, 1, "vwap", width=2),
-    Line("sma_20", "SMA 20", PRICE, 0, "sma20"),
-    Line("sma_50", "SMA 50", PRICE, 2, "sma50"),
-    Line("ema_12", "EMA 12", PRICE, 3, "ema12"),
-    Line("ema_26", "EMA 26", PRICE, 4, "ema26"),
-    Line("bbands_20_2_upper", "BB upper", PRICE, 7, "bbands"),
-    Line("bbands_20_2_middle", "BB middle", PRICE, 7, "bbands", dashed=True),
-    Line("bbands_20_2_lower", "BB lower", PRICE, 7, "bbands"),
-    Line("rsi_high", "", RSI, 0, kind="zone"),
-    Line("rsi_low", "", RSI, 0, kind="zone"),
-    Line("rsi_14", "RSI 14", RSI, 2, width=2),
-    Line("macd_12_26_9_hist", "histogram", MACD, 7, kind="histogram"),
-    Line("macd_12_26_9", "MACD 12 26 9", MACD, 0, width=2),
-    Line("macd_12_26_9_signal", "signal", MACD, 1),
+    Line("vwap", "VWAP", PRICE, 1, "vwap", "vwap"),
+    Line("sma_20", "SMA 20", PRICE, 0, "sma:20", "sma20"),
+    Line("sma_50", "SMA 50", PRICE, 2, "sma:50", "sma50"),
+    Line("ema_12", "EMA 12", PRICE, 3, "ema:12", "ema12"),
+    Line("ema_26", "EMA 26", PRICE, 4, "ema:26", "ema26"),
+    Line("bbands_20_2_upper", "BB upper", PRICE, 7, _BBANDS, "bbands"),
+    Line("bbands_20_2_middle", "BB middle", PRICE, 7, _BBANDS, "bbands", dashed=True),
+    Line("bbands_20_2_lower", "BB lower", PRICE, 7, _BBANDS, "bbands"),
+    Line("rsi_high", "", RSI, 0, "", kind="zone"),
+    Line("rsi_low", "", RSI, 0, "", kind="zone"),
+    Line("rsi_14", "RSI 14", RSI, 2, "rsi:14"),
+    Line("macd_12_26_9_hist", "histogram", MACD, 7, _MACD, kind="histogram"),
+    Line("macd_12_26_9", "MACD 12 26 9", MACD, 0, _MACD),
+    Line("macd_12_26_9_signal", "signal", MACD, 1, _MACD),
 )
 
 COLUMNS: tuple[str, ...] = tuple(line.column for line in LINES if line.kind != "zone")
-INDICATORS = "vwap;sma:20;sma:50;ema:12;ema:26;bbands:20,2;rsi:14;macd:12,26,9"
+INDICATORS = ";".join(dict.fromkeys(line.indicator for line in LINES if line.indicator))
 """What the API is asked for; its answer has all of COLUMNS."""
+
+BRIDGE_OPACITY = 0.3
+"""Of a line where it only connects: over slots without a trade, and over a break."""
+COLUMN_OPACITY = 0.6
 
 GROUPS: dict[str, str] = {
     "vwap": "VWAP",
@@ -85,15 +91,17 @@ def line_series(line: Line, palette: Palette) -> dict[str, Any]:
     """
     return {
         "id": line.column,
-        "type": {"line": "line", "histogram": "histogram", "zone": "baseline"}[line.kind],
+        "type": {"line": "line", "histogram": "candlestick", "zone": "baseline"}[line.kind],
         "pane": line.pane,
         "kind": line.kind,
         "column": line.column,
+        "indicator": line.indicator,
         "label": line.label,
         "group": line.group,
         "colour": palette.series[line.colour],
+        "bridge": faded(palette.series[line.colour], BRIDGE_OPACITY),
         "options": _options(line, palette),
-        **({"colours": [faded(palette.down, 0.6), faded(palette.up, 0.6)]} if line.kind == "histogram" else {}),
+        **({"colours": column_colours(palette)} if line.kind == "histogram" else {}),
         **({"value": ZONES[line.column]} if line.kind == "zone" else {"live": {"lastValueVisible": line.pane == RSI}}),
         **({"priceLines": [_level(ZONES[line.column], palette)]} if line.kind == "zone" else {}),
     }
@@ -103,10 +111,20 @@ def _options(line: Line, palette: Palette) -> dict[str, Any]:
     quiet = {"lastValueVisible": False, "priceLineVisible": False, "crosshairMarkerVisible": False}
     if line.kind == "zone":
         return quiet | _zone(faded(palette.series[line.colour], 0.10))
-    colour = palette.series[line.colour]
     if line.kind == "histogram":
-        return quiet | {"color": colour, "base": 0}
-    return quiet | {"color": colour, "lineWidth": line.width, "lineStyle": 2 if line.dashed else 0}
+        return quiet | COLUMN_OPTIONS
+    # One pixel: drawn without a graphics processor, a wider line of thousands of points takes ten times as long.
+    return quiet | {"color": palette.series[line.colour], "lineWidth": 1, "lineStyle": 2 if line.dashed else 0}
+
+
+COLUMN_OPTIONS: dict[str, Any] = {"borderVisible": False}
+"""Columns are candles that open at zero: of several in one pixel the library then shows the greatest, which it does not
+of its histograms."""
+
+
+def column_colours(palette: Palette) -> list[str]:
+    """Of a column that falls, and of one that rises."""
+    return [faded(palette.down, COLUMN_OPACITY), faded(palette.up, COLUMN_OPACITY)]
 
 
 def _zone(fill: str) -> dict[str, Any]:

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dashboard.figures.candles import PANES, PRICES
-from dashboard.figures.overlays import MACD, PRICE, RSI, VOLUME, ZONES, Line, faded, lines_of
+from dashboard.figures.overlays import (
+    BRIDGE_OPACITY,
+    MACD,
+    PRICE,
+    RSI,
+    VOLUME,
+    ZONES,
+    Line,
+    column_colours,
+    faded,
+    lines_of,
+)
 from dashboard.theme import Palette, Theme, palette, template
 
 if TYPE_CHECKING:
@@ -73,7 +84,7 @@ def _bars(columns: Mapping[str, Any], x: list[str], colours: Palette) -> list[tu
         meta={"column": "price"},
     )
     rising = columns["close"][traded] >= columns["open"][traded]
-    shades = [faded(colours.up if each else colours.down, 0.6) for each in rising]
+    shades = [column_colours(colours)[int(each)] for each in rising]
     said = {"x": slots, "y": columns["volume"][traded], "name": "Volume", "meta": {"column": "volume"}}
     volume = go.Bar(**said, marker={"color": shades})
     return [(PRICE, candles), (VOLUME, volume)]
@@ -82,12 +93,20 @@ def _bars(columns: Mapping[str, Any], x: list[str], colours: Palette) -> list[tu
 def _lines(
     columns: Mapping[str, Any], x: list[str], colours: Palette, groups: Collection[str]
 ) -> list[tuple[int, Any]]:
-    return [
-        (line.pane, _line(line, columns[line.column], x, colours)) for line in lines_of(groups) if line.kind != "zone"
-    ]
+    drawn = [line for line in lines_of(groups) if line.kind != "zone"]
+    return [(line.pane, trace) for line in drawn for trace in _traces(line, columns[line.column], x, colours)]
 
 
-def _line(line: Line, values: Any, x: list[str], colours: Palette) -> Any:
+def _traces(line: Line, values: Any, x: list[str], colours: Palette) -> list[Any]:
+    """A line, broken where slots are empty; where it is, under it a pale one that connects."""
+    made = _trace(line, values, x, colours)
+    there = np.flatnonzero(~np.isnan(values))
+    if line.kind == "histogram" or not len(there) or there[-1] - there[0] + 1 == len(there):
+        return [made]
+    return [_trace(line, values, x, colours).update(opacity=BRIDGE_OPACITY, connectgaps=True, hoverinfo="skip"), made]
+
+
+def _trace(line: Line, values: Any, x: list[str], colours: Palette) -> Any:
     import plotly.graph_objects as go
 
     said = {"x": x, "y": values, "name": line.label, "meta": {"column": line.column}}
@@ -95,5 +114,5 @@ def _line(line: Line, values: Any, x: list[str], colours: Palette) -> Any:
         assert line.pane == MACD
         return go.Bar(**said, marker={"color": faded(colours.series[line.colour], 0.5)})
     dash = "dash" if line.dashed else "solid"
-    drawn = {"color": colours.series[line.colour], "width": line.width, "dash": dash}
-    return go.Scatter(**said, mode="lines", line=drawn, connectgaps=True)
+    drawn = {"color": colours.series[line.colour], "width": 1, "dash": dash}
+    return go.Scatter(**said, mode="lines", line=drawn)

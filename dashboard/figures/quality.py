@@ -110,6 +110,8 @@ def calendar_figure(
     figure.update_yaxes(
         type="category", dtick=1, showgrid=False, tickfont={"color": colours.text}, range=[-0.5, len(names) - 0.5]
     )
+    if not any(row is not None and _grade(row) is not None for line in grid for row in line):
+        figure.add_annotation(text="No bar was checked in these days", showarrow=False, xref="paper", yref="paper")
     return figure
 
 

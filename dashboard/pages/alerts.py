@@ -9,14 +9,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dash import ClientsideFunction, Dash, Input, Output, dcc, html, no_update
+from dash import Dash, dcc, html
 from dash.development.base_component import Component
 
-from dashboard.client import ApiClient, ApiDown, ApiRefused
+from dashboard.client import ApiClient, ApiRefused
 from dashboard.figures.anomalies import timeline_figure
 from dashboard.pages.alerts_tables import alert_rules_table, alerts_table, anomalies_table, anomaly_rules_table
 from dashboard.pages.alerts_words import lasting, sentence, severities_text
-from dashboard.parts import EVERY, card, graph, head, register_symbols, section, symbol_choice
+from dashboard.parts import (
+    EVERY,
+    card,
+    graph,
+    head,
+    newest_only,
+    register_fill,
+    register_symbols,
+    section,
+    symbol_choice,
+)
 from dashboard.theme import theme_of
 
 Row = Mapping[str, Any]
@@ -28,6 +38,15 @@ SHOWN_ANOMALIES = 50
 NEWS_ALERTS = 20
 ALERTS, ANOMALIES = "/api/v1/alerts", "/api/v1/anomalies"
 OPEN = ("pending", "sending")
+PARTS = (
+    ("sentence", "children"),
+    ("cards", "children"),
+    ("alerts", "children"),
+    ("timeline", "figure"),
+    ("anomalies", "children"),
+    ("alert-rules", "children"),
+    ("anomaly-rules", "children"),
+)
 EXPLAINED = {
     "alerts": (
         "What rules of users found, newest first. A crossing is a moment in which the condition began to hold: what"
@@ -90,31 +109,11 @@ def layout(query: dict[str, str]) -> Component:
 def register(app: Dash, client: ApiClient) -> None:
     """The callbacks: everything anew, and the list of symbols."""
 
-    @app.callback(
-        Output("alerts-sentence", "children"),
-        Output("alerts-cards", "children"),
-        Output("alerts-alerts", "children"),
-        Output("alerts-timeline", "figure"),
-        Output("alerts-anomalies", "children"),
-        Output("alerts-alert-rules", "children"),
-        Output("alerts-anomaly-rules", "children"),
-        Input("alerts-symbol", "value"),
-        Input("alerts-news", "data"),
-        Input("api-state", "data"),
-        Input("theme", "data"),
-    )
-    async def fill(chosen: str | None, _news: Any, _state: Any, theme: str | None) -> tuple[Any, ...]:
-        symbol = None if chosen in (None, EVERY) else chosen
-        try:
-            found = await read(client, symbol, datetime.now(UTC))
-        except ApiDown:
-            return (no_update,) * 7
-        except ApiRefused as refused:
-            return (f"The API says: {refused.detail}", *(no_update,) * 6)
-        return shown(found, symbol, theme)
+    async def filled(symbol: str | None, theme: str | None) -> tuple[Any, ...]:
+        return shown(await read(client, symbol, datetime.now(UTC)), symbol, theme)
 
+    register_fill(app, "alerts", PARTS, filled)
     register_symbols(app, client, "alerts-symbol")
-    app.clientside_callback(ClientsideFunction("alerts", "chosen"), Input("alerts-symbol", "value"))
 
 
 async def read(client: ApiClient, symbol: str | None, now: datetime) -> Found:
@@ -131,14 +130,14 @@ async def read(client: ApiClient, symbol: str | None, now: datetime) -> Found:
 
 
 def shown(found: Found, symbol: str | None, theme: str | None) -> tuple[Any, ...]:
-    """The values of the outputs of `fill`."""
+    """The values of PARTS."""
     rows = found.anomalies["anomalies"]
     return (
         sentence(found.firing, lasting(rows), len(found.alert_rules), symbol),
         cards(found),
-        [alerts_table(found.alerts["alerts"]), _more(found.alerts["truncated"], MOST_ALERTS)],
+        [alerts_table(found.alerts["alerts"]), newest_only(found.alerts["truncated"], MOST_ALERTS)],
         timeline_figure(rows, found.first, found.last, theme_of(theme)),
-        [anomalies_table(rows[:SHOWN_ANOMALIES]), _more(len(rows) > SHOWN_ANOMALIES, SHOWN_ANOMALIES)],
+        [anomalies_table(rows[:SHOWN_ANOMALIES]), newest_only(len(rows) > SHOWN_ANOMALIES, SHOWN_ANOMALIES)],
         alert_rules_table(found.alert_rules),
         anomaly_rules_table(found.anomaly_rules),
     )
@@ -175,10 +174,6 @@ async def newest_anomalies(client: ApiClient, _: Mapping[str, str]) -> Any:
 
 def _card(name: str, value: str, more: str = "") -> Component:
     return card(f"alerts-card-{name}", *CARDS[name], value, more)
-
-
-def _more(truncated: bool, count: int) -> Component | None:
-    return html.P(f"Only the newest {count} are shown.", className="muted") if truncated else None
 
 
 def _section(name: str, title: str, content: Component) -> Component:

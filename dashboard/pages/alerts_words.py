@@ -41,7 +41,7 @@ def sentence(alerts: Sequence[Row], anomalies: Sequence[Row], rules: int | None,
     begin = f"{told}, and {held}{of}."
     if rules == 0:
         begin += " There is no alert rule yet, so nobody is told: POST one to /api/v1/alerts/rules, or use"
-        begin += " `python -m alerts rules apply FILE`."
+        begin += " “python -m alerts rules apply FILE”."
     return begin
 
 

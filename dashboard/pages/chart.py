@@ -4,6 +4,7 @@ The server brings columns of bars (`figures/candles.py`); the browser fills the 
 keeps the URL (`assets/chart.js`). With `engine=plotly` the same is drawn by Plotly.
 """
 
+import asyncio
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +16,7 @@ from dashboard.figures.candles import columns
 from dashboard.figures.plotly_candles import figure
 from dashboard.pages.chart_layout import page
 from dashboard.pages.chart_query import SECONDS, Asked, asked_of
-from dashboard.pages.chart_reading import Bars, newest_bars, older_bars, text_of
+from dashboard.pages.chart_reading import Bars, newest_bars, older_bars, text_of, unpushed_columns
 from dashboard.theme import theme_of
 
 Payload = dict[str, Any]
@@ -72,12 +73,15 @@ async def loaded(client: ApiClient, asked: Asked, theme: str | None = None) -> P
         symbol = asked.symbol or await _some_symbol(client)
         if symbol is None:
             return _answer(asked, problem="No symbol has traded yet.")
-        found = await newest_bars(client, symbol, asked.interval, asked.count)
+        found, unpushed = await asyncio.gather(
+            newest_bars(client, symbol, asked.interval, asked.count),
+            unpushed_columns(client, symbol, asked.interval),
+        )
     except ApiDown as error:
         return _answer(asked, retry=error.retry_after)
     except ApiRefused as error:
         return _answer(asked, problem=_refusal(error, asked))
-    payload = _answer(asked, found, symbol)
+    payload = _answer(asked, found, symbol, unpushed=unpushed)
     payload["visible"] = _visible(payload, asked)
     if asked.engine == "plotly":
         payload["figure"] = figure(payload, asked.groups, theme_of(theme)).to_plotly_json()

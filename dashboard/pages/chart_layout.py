@@ -12,6 +12,7 @@ from dash_tvlwc import Tvlwc
 from dashboard.figures.candles import PANES, style
 from dashboard.figures.overlays import GROUPS, SHOWN
 from dashboard.pages.chart_query import DEFAULT_INTERVAL, DEFAULT_RANGE, RANGES, SECONDS, Asked
+from dashboard.parts import info
 from dashboard.theme import PALETTES
 
 CALLBACKS = ("load", "older", "ranged", "pointed", "picked", "visited", "recovered")
@@ -20,7 +21,9 @@ REPORT_MS = 60
 """Between reports of the pointer and of what is visible; each goes through all of Dash, a third of a frame's work."""
 HELP = (
     "Hollow: still forming. Dot: amended after it was final. Grey column: no bar for that slot, because nobody traded "
-    "or it has not come yet. Blue column: first bar after a break, which the axis leaves out."
+    "or it has not come yet. Blue column: first bar after a break, which the axis leaves out. Pale line: it only "
+    "connects two bars over slots or a break without any. Bars narrower than a pixel are shown together, with their "
+    "highest high and lowest low."
 )
 
 
@@ -47,7 +50,7 @@ def _tools(asked: Asked) -> Component:
             _buttons("chart-interval", {name: name for name in SECONDS}, asked.interval, "Length of a bar"),
             _buttons("chart-range", {name: name for name in RANGES}, asked.range, "How far back"),
             _overlays(asked),
-            html.Span("i", className="chart-help", title=HELP, tabIndex=0, **_said(HELP)),
+            html.Span(info("chart-help", HELP), className="chart-help"),
         ],
         className="chart-tools",
     )

@@ -1,14 +1,19 @@
 """Bars and their indicators, read from the API side by side."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dashboard.client import ApiClient, Row
-from dashboard.figures.overlays import INDICATORS
+from dashboard.client import ApiClient, ApiRefused, Row
+from dashboard.figures.candles import epoch_seconds
+from dashboard.figures.overlays import COLUMNS, INDICATORS
 
 MOST = 10_000
 """What one answer of the API holds."""
+
+NEWEST = 15
+"""Bars whose values are asked for again and again: a late tick may amend one of them."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,27 @@ async def older_bars(client: ApiClient, symbol: str, interval: str, count: int, 
         return found
     rest = await older_bars(client, symbol, interval, missing, found.bars[0]["start"])
     return Bars(rest.bars + found.bars, rest.indicators + found.indicators, rest.more)
+
+
+async def unpushed_columns(client: ApiClient, symbol: str, interval: str) -> list[str]:
+    """The columns that bars do not come with, so that the socket does not bring them. Raises ApiDown."""
+    try:
+        found = await client.indicators(symbol, interval=interval, limit=1)
+    except ApiRefused:  # bars come with none at all
+        return list(COLUMNS)
+    return [name for row in found["rows"] for name in COLUMNS if name not in row["values"]]
+
+
+async def newest_values(client: ApiClient, params: Mapping[str, str]) -> list[Row]:
+    """The newest values of indicators that are computed on request, as the socket says those that are pushed.
+
+    `params` has symbol, interval, and the API's `type`; `start` is in microseconds. Raises ApiDown, ApiRefused.
+    """
+    found = await client.indicators(params["symbol"], interval=params["interval"], type=params["type"], limit=NEWEST)
+    return [
+        {"start": 1_000_000 * epoch_seconds(row["start"]), "rev": row["rev"], "values": row["values"]}
+        for row in found["rows"]
+    ]
 
 
 async def _answer(client: ApiClient, symbol: str, interval: str, limit: int, end: str | None) -> Bars:

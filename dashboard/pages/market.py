@@ -12,7 +12,7 @@ from dash.development.base_component import Component
 
 from dashboard.client import ApiClient, ApiDown, ApiRefused
 from dashboard.figures.heat import heat_figure
-from dashboard.pages.market_grid import STALE_SECONDS, grid
+from dashboard.pages.market_grid import STALE_SECONDS, market_grid
 from dashboard.theme import theme_of
 
 MOST_ROWS = 1000
@@ -45,7 +45,9 @@ def layout(query: dict[str, str]) -> Component:
                 className="market-head",
             ),
             html.P("Waiting for the market …", id="market-notice"),
-            html.Div([_heat(), html.Div(grid(), className="market-card market-grid-card")], className="market-body"),
+            html.Div(
+                [_heat(), html.Div(market_grid(), className="market-card market-grid-card")], className="market-body"
+            ),
             dcc.Store(id="market-base"),
             dcc.Store(id="market-reload"),
         ],

@@ -1,17 +1,10 @@
 """The grid of the market page: its columns and options. Cells are drawn by `assets/market_view.js`."""
 
-from typing import Any
-
 import dash_ag_grid as dag
 
-Column = dict[str, Any]
+from dashboard.grids import Column, grid, number
+
 STALE_SECONDS = 60  # what the page asks of the API as `stale_after`
-THEME = (
-    "themeQuartz.withParams({backgroundColor: 'var(--ts-surface)', foregroundColor: 'var(--ts-text)',"
-    " headerBackgroundColor: 'var(--ts-surface)', headerTextColor: 'var(--ts-muted)', borderColor: 'var(--ts-border)',"
-    " accentColor: 'var(--ts-accent)', browserColorScheme: 'inherit', fontFamily: 'inherit', fontSize: 13,"
-    " rowHeight: 34, headerHeight: 36, wrapperBorderRadius: 8, cellHorizontalPadding: 10})"
-)
 AGE_HELP = (
     f"Time since the last trade. ok: up to {STALE_SECONDS // 4} s; slow: longer; stale: no trade for more than"
     f" {STALE_SECONDS} s, as the API's overview says it"
@@ -42,7 +35,7 @@ def columns() -> list[Column]:
             "headerTooltip": "Closes of the last 30 one-minute bars, the last one forming",
             "cellRenderer": "MarketSparkline",
             "sortable": False,
-            "minWidth": 50,
+            "minWidth": 40,
             "width": 110,
             "getQuickFilterText": {"function": "''"},
         },
@@ -91,44 +84,23 @@ def columns() -> list[Column]:
     ]
 
 
-def grid() -> dag.AgGrid:
+def market_grid() -> dag.AgGrid:
     """The empty grid; rows come from `assets/market.js` as transactions."""
-    return dag.AgGrid(
-        id="market-grid",
-        columnDefs=columns(),
-        rowData=[],
-        getRowId="params.data.symbol",
-        defaultColDef={"sortable": True, "resizable": True, "suppressMovable": True, "filter": False},
-        dashGridOptions={
-            "theme": {"function": THEME},
-            "asyncTransactionWaitMillis": 30,
-            "cellFlashDuration": 150,
-            "cellFadeDuration": 450,
-            "tooltipShowDelay": 300,
-            "suppressColumnVirtualisation": True,
-            "deltaSort": True,
-            "animateRows": True,
-            "suppressNoRowsOverlay": True,
-        },
-        dangerously_allow_code=False,
-        style={"height": None, "width": "100%"},
-        className="market-grid",
+    return grid(
+        "market",
+        columns(),
+        "symbol",
+        asyncTransactionWaitMillis=30,
+        cellFlashDuration=150,
+        cellFadeDuration=450,
+        deltaSort=True,
+        animateRows=True,
     )
 
 
 def _number(field: str, title: str, formatter: str, help_text: str, width: int) -> Column:
-    return {
-        "field": field,
-        "headerName": title,
-        "headerTooltip": help_text,
-        "type": "rightAligned",
-        "valueFormatter": {"function": formatter},
-        "tooltipValueGetter": {"function": "marketExact(params)"},
-        "cellClass": "ag-right-aligned-cell",
-        "width": width,
-        "minWidth": 60,
-        "getQuickFilterText": {"function": "''"},
-    }
+    made = number(field, title, help_text, formatter, "marketExact(params)", width)
+    return made | {"getQuickFilterText": {"function": "''"}}
 
 
 def _went(way: int) -> str:

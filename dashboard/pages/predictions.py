@@ -16,7 +16,7 @@ from dash.development.base_component import Component
 from core.intervals import INTERVALS
 from dashboard.client import ApiClient, ApiDown, ApiRefused
 from dashboard.figures.predictions import bars_ahead, calibration_figure, skill_figure
-from dashboard.pages.predictions_grid import grid
+from dashboard.pages.predictions_grid import predictions_grid
 from dashboard.pages.predictions_model import model_part
 from dashboard.parts import graph, head, section
 from dashboard.theme import theme_of
@@ -81,7 +81,7 @@ def layout(query: dict[str, str]) -> Component:
                 id="predictions-worth",
             ),
             html.Div(
-                section("predictions-info-newest", "Newest predictions", ABOUT_NEWEST, grid()),
+                section("predictions-info-newest", "Newest predictions", ABOUT_NEWEST, predictions_grid()),
                 className="predictions-newest",
             ),
             section("predictions-info-model", "The model that serves", ABOUT_MODEL, html.Div(id="predictions-model")),

@@ -4,9 +4,8 @@ from typing import Any
 
 import dash_ag_grid as dag
 
-from dashboard.pages.market_grid import THEME
+from dashboard.grids import Column, grid, number
 
-Column = dict[str, Any]
 _ABSTAINS = "params.data && params.data.abstains.includes('{}')"
 _OF_RETURN, _OF_RISE = _ABSTAINS.format("return"), _ABSTAINS.format("rise")
 
@@ -31,24 +30,9 @@ def columns() -> list[Column]:
     ]  # fmt: skip
 
 
-def grid() -> dag.AgGrid:
+def predictions_grid() -> dag.AgGrid:
     """The empty grid; rows come from `assets/predictions.js` as transactions."""
-    return dag.AgGrid(
-        id="predictions-grid",
-        columnDefs=columns(),
-        rowData=[],
-        getRowId="params.data.id",
-        defaultColDef={"sortable": True, "resizable": True, "suppressMovable": True, "filter": False},
-        dashGridOptions={
-            "theme": {"function": THEME},
-            "tooltipShowDelay": 300,
-            "suppressColumnVirtualisation": True,
-            "suppressNoRowsOverlay": True,
-        },
-        dangerously_allow_code=False,
-        style={"height": None, "width": "100%"},
-        className="predictions-grid",
-    )
+    return grid("predictions", columns(), "id")
 
 
 def _text(field: str, title: str, help_text: str, **more: Any) -> Column:
@@ -56,17 +40,7 @@ def _text(field: str, title: str, help_text: str, **more: Any) -> Column:
 
 
 def _number(field: str, title: str, help_text: str, formatter: str, width: int) -> Column:
-    return {
-        "field": field,
-        "headerName": title,
-        "headerTooltip": help_text,
-        "type": "rightAligned",
-        "valueFormatter": {"function": formatter},
-        "tooltipValueGetter": {"function": "predictionsExact(params)"},
-        "cellClass": "ag-right-aligned-cell",
-        "width": width,
-        "minWidth": 60,
-    }
+    return number(field, title, help_text, formatter, "predictionsExact(params)", width)
 
 
 def _greyed(rule: str) -> Column:

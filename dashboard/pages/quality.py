@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dash_bootstrap_components as dbc
-from dash import ClientsideFunction, Dash, Input, Output, dcc, html, no_update
+from dash import Dash, Input, Output, dcc, html, no_update
 from dash.development.base_component import Component
 
 from dashboard.client import ApiClient, ApiDown, ApiRefused
@@ -18,7 +18,7 @@ from dashboard.figures.quality import calendar_figure, lateness_figure
 from dashboard.pages.quality_tables import amendments_table, gaps_table, revisions_table
 from dashboard.pages.quality_view import EXPLAINED, cards
 from dashboard.pages.quality_words import late_text, sentence, time_text
-from dashboard.parts import EVERY, graph, head, register_symbols, section, symbol_choice
+from dashboard.parts import EVERY, graph, head, newest_only, register_fill, register_symbols, section, symbol_choice
 from dashboard.theme import theme_of
 
 Row = Mapping[str, Any]
@@ -29,6 +29,15 @@ MOST_AMENDMENTS = 25
 MOST_GAPS = 25
 AMENDED_DAYS = 7
 RUNS = 120
+PARTS = (
+    ("sentence", "children"),
+    ("cards", "children"),
+    ("calendar", "figure"),
+    ("late-text", "children"),
+    ("late", "figure"),
+    ("amendments", "children"),
+    ("gaps", "children"),
+)
 
 
 @dataclass(frozen=True)
@@ -73,29 +82,10 @@ def layout(query: dict[str, str]) -> Component:
 def register(app: Dash, client: ApiClient) -> None:
     """The callbacks: everything anew, the list of symbols, all revisions of one bar."""
 
-    @app.callback(
-        Output("quality-sentence", "children"),
-        Output("quality-cards", "children"),
-        Output("quality-calendar", "figure"),
-        Output("quality-late-text", "children"),
-        Output("quality-late", "figure"),
-        Output("quality-amendments", "children"),
-        Output("quality-gaps", "children"),
-        Input("quality-symbol", "value"),
-        Input("quality-news", "data"),
-        Input("api-state", "data"),
-        Input("theme", "data"),
-    )
-    async def fill(chosen: str | None, _news: Any, _state: Any, theme: str | None) -> tuple[Any, ...]:
-        symbol = None if chosen in (None, EVERY) else chosen
-        try:
-            found = await read(client, symbol, datetime.now(UTC))
-        except ApiDown:
-            return (no_update,) * 7
-        except ApiRefused as refused:
-            return (f"The API says: {refused.detail}", *(no_update,) * 6)
-        return shown(found, symbol, theme)
+    async def filled(symbol: str | None, theme: str | None) -> tuple[Any, ...]:
+        return shown(await read(client, symbol, datetime.now(UTC)), symbol, theme)
 
+    register_fill(app, "quality", PARTS, filled)
     register_symbols(app, client, "quality-symbol")
 
     @app.callback(
@@ -115,8 +105,6 @@ def register(app: Dash, client: ApiClient) -> None:
         except (ApiDown, ApiRefused) as error:
             return True, title, html.P(f"The revisions cannot be read: {error}")
         return True, title, revisions_table(answer["revisions"])
-
-    app.clientside_callback(ClientsideFunction("quality", "chosen"), Input("quality-symbol", "value"))
 
 
 async def read(client: ApiClient, symbol: str | None, now: datetime) -> Found:
@@ -141,7 +129,7 @@ async def read(client: ApiClient, symbol: str | None, now: datetime) -> Found:
 
 
 def shown(found: Found, symbol: str | None, theme: str | None) -> tuple[Any, ...]:
-    """The values of the outputs of `fill`."""
+    """The values of PARTS."""
     names = [symbol] if symbol else []
     return (
         sentence(found.today, found.totals, found.reasons, symbol),
@@ -149,13 +137,9 @@ def shown(found: Found, symbol: str | None, theme: str | None) -> tuple[Any, ...
         calendar_figure(found.totals, found.days, found.first, found.today, theme_of(theme), names),
         late_text(found.runs),
         lateness_figure(found.runs, theme_of(theme)),
-        [amendments_table(found.amendments["amendments"]), _more(found.amendments, MOST_AMENDMENTS)],
-        [gaps_table(found.gaps["gaps"]), _more(found.gaps, MOST_GAPS)],
+        [amendments_table(found.amendments["amendments"]), newest_only(found.amendments["truncated"], MOST_AMENDMENTS)],
+        [gaps_table(found.gaps["gaps"]), newest_only(found.gaps["truncated"], MOST_GAPS)],
     )
-
-
-def _more(answer: Row, count: int) -> Component | None:
-    return html.P(f"Only the newest {count} are shown.", className="muted") if answer["truncated"] else None
 
 
 def _section(name: str, title: str, content: Any) -> Component:

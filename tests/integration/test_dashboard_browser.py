@@ -190,14 +190,25 @@ def test_amended_bar_changes_in_place_and_is_marked(show: Opened, tape: Tape) ->
     shown = show(PAGES["chart"])
     charts.loaded(shown, "AAPL")
     shown.mark()
-    past = tape.bars["AAPL", "1m", tape.newest("AAPL").start - 20 * MINUTE_US]
+    past = tape.bars["AAPL", "1m", tape.newest("AAPL").start - 30 * MINUTE_US]
     charts.shows(shown, past)
     slots, before = len(charts.rows(shown)), shown.pixels("#chart")
     charts.shows(shown, tape.amend("AAPL", past.start, high=past.high + 3), "the past candle is higher")
     assert len(charts.rows(shown)) == slots
     assert [row["time"] for row in charts.rows(shown) if row["state"] == charts.AMENDED] == [past.start // 1_000_000]
     until(lambda: differing(before, shown.pixels("#chart")) > 20, "it is drawn")
+    # So far out that bars are shown together: there the library takes no change of the past.
+    until(
+        lambda: charts.wheel(shown, 400, times=4) or width(shown) > 2 * DESKTOP["width"], "bars are less than a pixel"
+    )
+    charts.shows(shown, tape.amend("AAPL", past.start, high=past.high + 5), "amended where bars are shown together")
     assert shown.marked
+
+
+def width(shown: Screen) -> float:
+    """How many bars are visible."""
+    start, end = charts.visible(shown)
+    return end - start
 
 
 def test_minute_without_trades_is_an_empty_slot(show: Opened, tape: Tape) -> None:
@@ -222,6 +233,10 @@ def test_zoom_stays_while_data_flows_and_now_leads_back(show: Opened, tape: Tape
         tape.close_minute()
         charts.shows(shown, tape.trade("AAPL"))
     assert charts.span(shown) == pytest.approx(held, abs=0.01)
+    shown.page.click("#chart-overlays label:has-text('EMA 12') >> nth=0")
+    shown.until("document.querySelector('#chart-legend-lines').innerText.includes('EMA 12')")
+    shown.page.keyboard.press("t")
+    assert until_still(shown, lambda: charts.span(shown)) == pytest.approx(held, abs=0.01)
     shown.page.click("#chart-now")
     until(lambda: charts.visible(shown)[1] >= len(charts.rows(shown)) - 1, "at the newest bar")
     assert not shown.page.locator("#chart-now").is_visible()

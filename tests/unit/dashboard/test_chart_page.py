@@ -16,7 +16,7 @@ from dash.development.base_component import Component
 from dashboard.client import ApiClient, ApiDown, ApiRefused
 from dashboard.figures import plotly_candles
 from dashboard.figures.candles import AMENDED, BREAK_SECONDS, FORMING, NO_TRADE, columns, style
-from dashboard.figures.overlays import COLUMNS, SHOWN
+from dashboard.figures.overlays import BRIDGE_OPACITY, COLUMNS, SHOWN
 from dashboard.pages import chart, chart_layout, chart_query, chart_reading
 from dashboard.pages.chart_query import LEAST_BARS, MOST_BARS, RANGES, Asked, asked_of
 from dashboard.pages.chart_reading import text_of
@@ -47,6 +47,7 @@ class Shelf(ApiClient):
         super().__init__("http://127.0.0.1:9")
         self.rows = [bar(minute) for minute in minutes]
         self.known = list(symbols)
+        self.carried = set(COLUMNS)
         self.asked: list[dict[str, Any]] = []
         self.failure: Exception | None = None
 
@@ -62,11 +63,13 @@ class Shelf(ApiClient):
     async def indicators(self, symbol: str, **params: Any) -> dict[str, Any]:
         assert symbol in (*self.known, "NOBODY")
         rows, _ = self._page(params)
-        return {"rows": [{"start": row["start"], "values": {"vwap": 1.0}} for row in rows]}
+        asked = set(COLUMNS) if "type" in params else self.carried
+        values = dict.fromkeys(asked) | {"vwap": 1.0}
+        return {"rows": [{"start": row["start"], "rev": 1, "values": values} for row in rows]}
 
     def _page(self, params: dict[str, Any]) -> tuple[list[dict[str, Any]], bool]:
         self._fail()
-        end = params["end"] or "9"
+        end = params.get("end") or "9"
         found = [row for row in self.rows if row["start"] < end]
         return found[-params["limit"] :], len(found) > params["limit"]
 
@@ -248,7 +251,78 @@ def test_amended_bar_changes_where_it_is() -> None:
     found = follow([[pushed(1, 120.0, rev=2, state="amended", reason="late tick")]])
     assert found["followed"] == found["afresh"]
     assert [(row["state"], row["rev"], row["close"]) for row in found["rows"]][1] == (AMENDED, 2, 120)
-    assert found["written"]["all"] == 0 and len(found["rows"]) == 4
+    assert found["written"]["all"] == 1 and len(found["rows"]) == 4
+
+
+def test_line_only_connects_over_slots_without_a_trade_and_over_breaks() -> None:
+    """The colour of a point is that of the line from there to the next one."""
+    hole, night = columns([bar(0), bar(1), bar(4)], [values(0), values(1), values(4)], 60), BREAK_SECONDS // 60
+    steps = [[pushed(5), pushed_values(5, 5.0)], [pushed(8), pushed_values(8, 8.0)],
+             [pushed(8 + night), pushed_values(8 + night, 9.0)]]  # fmt: skip
+    found = follow(steps, hole)
+    assert found["followed"] == found["afresh"]
+    for name in ("vwap", "bbands_20_2_upper", "rsi_14", "macd_12_26_9"):
+        points = {(int(time) - START) // 60: point for time, point in found["followed"][name].items()}
+        assert sorted(points) == [0, 1, 4, 5, 8, 8 + night], "a slot without a trade has no value"
+        pale = {minute for minute, point in points.items() if "color" in point}
+        assert pale == {1, 5, 8}, name
+        spec = next(spec for spec in style(PALETTES["light"])["series"] if spec["id"] == name)
+        assert {points[minute]["color"] for minute in pale} == {spec["bridge"]} != {spec["colour"]}
+
+
+def test_late_bar_in_an_empty_slot_makes_the_line_whole() -> None:
+    found = follow([[pushed(6)], [pushed(4, state="final", rev=1), pushed_values(4, 4.0, rev=1)],
+                    [pushed(5, state="amended", rev=2), pushed_values(5, 5.0, rev=2)]])  # fmt: skip
+    assert found["followed"] == found["afresh"]
+    assert not any("color" in point for point in found["followed"]["vwap"].values())
+
+
+def test_columns_stand_on_zero_and_say_how_far_they_reach_to_both_sides() -> None:
+    """Of several in a pixel the library shows the highest high and the lowest low."""
+    found = follow([[pushed(3, 99.5), pushed_values(3, -0.25)]])["followed"]
+    volume, histogram = found["volume"][str(START + 180)], found["macd_12_26_9_hist"][str(START + 180)]
+    assert [volume[name] for name in ("open", "high", "low", "close")] == [0, 2.5, 0, 2.5]
+    assert [histogram[name] for name in ("open", "high", "low", "close")] == [0, 0, -0.25, -0.25]
+    assert (
+        volume["color"]
+        == volume["wickColor"]
+        == histogram["color"]
+        == style(PALETTES["light"])["series"][1]["colours"][0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("traded", "merged"),
+    [
+        (lambda _: True, 2.0),
+        (lambda minute: minute % 4 == 0, 0.5),  # four times as far apart: as wide on the screen
+        (lambda minute: minute < 600 or minute % 8 == 0, 0.25),  # sparse for a third of the time
+        (lambda minute: not 600 <= minute < 630, 2.0),  # half an hour without a trade does not spoil the rest
+    ],
+    ids=["dense", "even", "evenings", "halt"],
+)
+def test_bars_are_shown_together_only_up_to_a_width_however_far_apart_they_are(traded: Any, merged: float) -> None:
+    minutes = [minute for minute in range(897) if traded(minute)]
+    payload = columns([bar(minute) for minute in minutes], [], 60)
+    code = "return new tickstreamChart.Model(given).merging;"
+    found = run_javascript(MODEL, code, orjson.loads(to_json(payload)))
+    assert found == pytest.approx(merged, rel=0.05)
+
+
+def test_chart_without_bars_has_a_width_too() -> None:
+    payload = orjson.loads(to_json(columns([], [], 60)))
+    assert run_javascript(MODEL, "return new tickstreamChart.Model(given).merging;", payload) == 2
+
+
+def test_small_series_of_a_line_is_never_a_single_point_which_would_be_drawn_as_a_dash() -> None:
+    code = """
+      const {Model} = tickstreamChart;
+      const series = new Model(given.payload).series(given.style, given.groups);
+      return series.filter((each) => each.id.endsWith(":live") && each.type === "line").map((each) => each.data.length);
+    """
+    for last in ({"rev": 0, "state": "forming"}, {}):
+        given = {"payload": starting(9, **last), "style": style(PALETTES["light"]), "groups": SHOWN}
+        assert set(run_javascript(MODEL, code, orjson.loads(to_json(given)))) == {2}
 
 
 def test_older_revision_changes_nothing() -> None:
@@ -382,6 +456,16 @@ def test_plotly_has_the_same_panes_without_range_breaks(theme: Any) -> None:
     assert list(made.layout.xaxis.categoryarray) == slots and len(slots) == 5
     assert len(drawn["price"].x) == 4 and drawn["price"].x[0] == plotly_candles.slot_text(START)
     assert made.layout.uirevision == "A 1m"
+
+
+def test_plotly_breaks_a_line_where_slots_are_empty_and_connects_it_palely() -> None:
+    rows, found = [bar(0), bar(1), bar(3)], [values(0), values(1), values(3)]
+    made = plotly_candles.figure(columns(rows, found, 60), ("vwap",), "light")
+    pale, line = (trace for trace in made.data if trace.meta["column"] == "vwap")
+    assert (pale.connectgaps, pale.opacity, pale.line.color) == (True, BRIDGE_OPACITY, line.line.color)
+    assert not line.connectgaps and line.opacity is None
+    whole = plotly_candles.figure(columns(rows[:2], found[:2], 60), ("vwap",), "light")
+    assert [trace.meta["column"] for trace in whole.data].count("vwap") == 1
 
 
 def test_plotly_is_drawn_by_the_server_where_it_is_asked_for() -> None:

@@ -47,6 +47,15 @@ def test_calendar_has_a_cell_for_each_day_and_a_hole_where_nothing_was_checked()
     assert list(only.y) == ["A"]
 
 
+def test_calendar_says_when_nothing_was_checked_rather_than_stay_empty() -> None:
+    def said(rows: list[dict[str, Any]]) -> list[str]:
+        made = calendar_figure([], rows, "2024-04-30", TODAY, "dark", ["A"])
+        return [each.text for each in made.layout.annotations]
+
+    assert said([]) == said([day("A", TODAY, 0)]) == ["No bar was checked in these days"]
+    assert said([day("A", TODAY, 5)]) == []
+
+
 def test_lateness_is_in_seconds_oldest_first() -> None:
     runs = [
         {"at": "2024-05-02T12:05:00Z", "ticks": 2, "p50_us": 15_000_000, "p90_us": 16_000_000, "max_us": 17_500_000},
