@@ -77,6 +77,7 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
     serve("alerts", settings)
     server = Server(settings)
     findings.ALERTER.watch(lambda: [((), {"messages_total": server.told})])
+    findings.WAITING.watch(server.waiting)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
     server.run()

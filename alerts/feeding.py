@@ -1,9 +1,7 @@
 """The topics that the alerter follows, from the places that its database remembers."""
 
 import time
-from collections import deque
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -13,6 +11,7 @@ from alerts.values import ClosedBar, closed
 from core.anomalies.finding import Finding
 from stores.alerts import Place
 from stores.kafka import take
+from stores.merging import Merge
 
 BATCH = 5_000
 TOGETHER_SECONDS = 0.1
@@ -50,19 +49,10 @@ class Batch(msgspec.Struct):
     places: dict[Place, int]
 
 
-class _Read(NamedTuple):
-    """A record: the end of its bar in epoch us, what it is, and its offset. One that is none of ours has no end."""
-
-    end: int
-    record: ClosedBar | Finding | None
-    offset: int
-
-
 class Feed:
     """Reads `bars` and, once there is such a topic, `anomalies`, in order of the ends of bars over all partitions.
 
-    The bars of a symbol are spread over the partitions, so a backlog that is read unevenly would mix them up: while one
-    partition has more to give, what the others gave beyond it waits here, and counts as not read.
+    What waits because of the order (`stores.merging`) counts as not read.
     A partition without a place begins at its end: alerts are not about the time before there was an alerter. While the
     broker does not answer there is nothing to be had, and no error.
     """
@@ -80,20 +70,18 @@ class Feed:
             }
         )
         self._known = dict(places)
-        self._queues: dict[Place, deque[_Read]] = {}
-        self._next: dict[Place, int] = {}
-        self._goal: dict[Place, int] = {}
+        self._merge: Merge[ClosedBar | Finding | None] = Merge()
         self._looked_at = float("-inf")
 
     @property
     def connected(self) -> bool:
         """Whether it knows what to read."""
-        return bool(self._queues)
+        return bool(self._merge)
 
     @property
     def behind(self) -> bool:
         """Whether records wait that were there when they were last asked about."""
-        return any(self._open(place) or queue for place, queue in self._queues.items())
+        return self._merge.behind
 
     def take(self, seconds: float) -> Batch:
         """What has come; waits for as long as nothing has. What comes together is taken together.
@@ -121,18 +109,19 @@ class Feed:
         if time.monotonic() - self._looked_at < pause:
             return {}
         self._looked_at = time.monotonic()
-        new = [place for place in self._partitions() if place not in self._queues]
+        new = [place for place in self._partitions() if place not in self._merge]
         begun: dict[Place, int] = {}
+        ends: dict[Place, int] = {}
         for place in new:
             low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ASK_SECONDS)
             # What was created while we look on is read whole.
             at = self._known.get(place, low if self.connected else high)
             begun[place] = at if low <= at <= high else low
-            self._goal[place] = high
+            ends[place] = high
+        for place, offset in begun.items():
+            self._merge.begin(place, offset, ends[place])
         if begun:
-            self._next |= begun
-            self._queues |= {place: deque() for place in begun}
-            self._consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
+            self._consumer.assign([TopicPartition(*place, offset) for place, offset in self._merge.places.items()])
         return begun
 
     def _partitions(self) -> list[Place]:
@@ -155,15 +144,12 @@ class Feed:
 
     def _look_ahead(self) -> None:
         """How far each partition goes. Raises KafkaException."""
-        for place in self._next:
+        for place in self._merge.places:
             high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ASK_SECONDS)[1]
-            self._goal[place] = max(self._goal[place], high)
-
-    def _open(self, place: Place) -> bool:
-        return self._next[place] < self._goal[place]
+            self._merge.reaches(place, high)
 
     def _keep(self, message: Message) -> None:
-        """Put a record into the queue of its partition."""
+        """Put a record into the order."""
         topic, partition, offset = str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)
         record: ClosedBar | Finding | None = None
         try:
@@ -172,19 +158,12 @@ class Feed:
             record = closed(msgspec.structs.asdict(_bar.decode(value))) if bar else _finding.decode(value)
         except msgspec.DecodeError as error:
             _log.error("not a record of ours", topic=topic, partition=partition, offset=offset, error=str(error))
-        end = 0 if record is None else record.end
-        self._queues[topic, partition].append(_Read(end, record, offset))
-        self._next[topic, partition] = offset + 1
+        self._merge.put((topic, partition), offset, 0 if record is None else record.end, record)
 
     def _release(self, batch: Batch) -> None:
-        """Everything up to where the first partition ends that has more to give."""
-        while heads := [(queue[0].end, place) for place, queue in self._queues.items() if queue]:
-            if any(not queue and self._open(place) for place, queue in self._queues.items()):
-                return
-            place = min(heads)[1]
-            _, record, offset = self._queues[place].popleft()
-            batch.places[place] = offset + 1
-            if isinstance(record, ClosedBar):
-                batch.bars.append(record)
-            elif record is not None:
-                batch.findings.append(record)
+        for read in self._merge.ready():
+            batch.places[read.place] = read.offset + 1
+            if isinstance(read.record, ClosedBar):
+                batch.bars.append(read.record)
+            elif read.record is not None:
+                batch.findings.append(read.record)

@@ -84,8 +84,8 @@ def _when(notice: Notice) -> str:
 
 def _counted(notice: Notice) -> str:
     """How often, and between which values, since the last message."""
-    told = notice.kind in ("firing", "passed") and notice.total <= 1
-    times = "" if told else f"began {notice.crossings} times since the last message, {notice.total} in all"
+    once = notice.total <= 1
+    times = "" if once else f"began {notice.crossings} times since the last message, {notice.total} in all"
     if notice.crossings > 1:
         times += f", the first at {moment(notice.first_us)}"
     moved = notice.low is not None and notice.high is not None and notice.low < notice.high

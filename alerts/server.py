@@ -20,6 +20,7 @@ from conf.settings import Settings
 from conf.topics import ANOMALIES, BARS
 from core.clock import Clock, SystemClock
 from core.errors import StoreUnavailable
+from metrics.pulled import Row
 from stores.alert_outbox import Outbox
 from stores.alerts import AlertStore
 from stores.retry import pause_before
@@ -45,6 +46,18 @@ class Server:
 
     def stop(self) -> None:
         self._stopping.set()
+
+    def waiting(self) -> list[Row]:
+        """What is not delivered yet by target, for metrics. Raises StoreUnavailable."""
+        outbox = Outbox(self._dsn)
+        try:
+            found = dict.fromkeys((target.name for target in self.targets), (0, 0.0)) | outbox.waiting()
+        finally:
+            outbox.close()
+        return [
+            ((name,), {"waiting_messages": messages, "oldest_waiting_seconds": seconds})
+            for name, (messages, seconds) in found.items()
+        ]
 
     def run(self) -> None:
         """Until `stop`. A store or broker that is down is waited for."""

@@ -96,7 +96,7 @@ def _values(
 ) -> Iterator[Values]:
     """What `alerts.values.Series` would say of each bar, by the vectorised form of the same indicators."""
     found: dict[str, list[float]] = {name: [getattr(bar, name) for bar in bars] for name in FIELDS}
-    if comparison.indicators:
+    if comparison.indicators and bars:
         every = [*before, *bars]
         columns = ("symbol", "start", *FIELDS, "notional")
         frame = pd.DataFrame({name: [getattr(bar, name) for bar in every] for name in columns})

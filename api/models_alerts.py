@@ -1,11 +1,12 @@
 """The answers on alerts, as published in OpenAPI, and what may be asked for."""
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from alerts.rules import Rule
+from api.cursor import MAX_LENGTH
 from api.models import Answer, Time
 from api.params import DEFAULT_LIMIT, MAX_LIMIT
 from api.params import Time as TimeParam
@@ -16,6 +17,9 @@ DAY_HOURS = 24
 _ID = "0b8d7d5e-9a52-4d0e-a2f9-3ff6c1f2a7f1"
 Severity = Literal["info", "warning", "critical"]
 AlertState = Literal["firing", "resolved"]
+Cursor = Annotated[
+    str, Field(max_length=MAX_LENGTH, description="`next` of an answer, to go on with the same query from there")
+]
 
 
 class RulesQuery(BaseModel):
@@ -24,6 +28,12 @@ class RulesQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="how many rules at most")
+    cursor: Cursor | None = None
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What a cursor is bound to."""
+        return ("alert rules",)
 
 
 class AlertsQuery(BaseModel):
@@ -37,6 +47,12 @@ class AlertsQuery(BaseModel):
     )
     state: AlertState | None = Field(None, description="missing: all")
     limit: int = Field(100, ge=1, le=MAX_ALERTS, description="how many alerts at most, newest first")
+    cursor: Cursor | None = None
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What a cursor is bound to. What fires now may be over on the next page: it is left out there."""
+        return ("alerts", self.rule, self.symbol, self.state)
 
 
 class TrialRequest(BaseModel):
@@ -100,6 +116,7 @@ class RulesAnswer(Answer):
     """The rules, by name."""
 
     truncated: bool = Field(description="there are more than `limit`")
+    next: str | None = Field(description="cursor of the page after this one; null where this is the last")
     rules: list[RuleAnswer]
 
 
@@ -155,4 +172,5 @@ class AlertsAnswer(Answer):
     """Alerts, newest first."""
 
     truncated: bool = Field(description="there are more than `limit`")
+    next: str | None = Field(description="cursor of the page after this one; null where this is the last")
     alerts: list[AlertModel]

@@ -81,3 +81,36 @@ class GapCounts(Answer):
     lost: int = Field(description="noticed in the last so many hours; the provider cannot give them any more")
     ticks_filled: int = Field(description="ticks that came later, of gaps of the last so many hours")
     newest: Time | None = Field(description="when the newest gap was noticed")
+
+
+class JobRunModel(Answer):
+    """One run of a scheduled job."""
+
+    due: Time = Field(description="when the schedule wanted it; of a run by hand, when it was asked for")
+    began: Time
+    ended: Time | None
+    seconds: float | None = Field(description="how long it took; of one that runs, so far; null: nobody knows")
+    state: Literal["running", "done", "failed", "lost"] = Field(description="`lost`: whoever ran it died")
+    exit_code: int | None
+    detail: str = Field(description="the last line that it wrote", examples=["wrote 3 files"])
+
+
+class JobState(Answer):
+    """A job of the scheduler."""
+
+    job: str = Field(examples=["backup"])
+    what: str = Field(examples=["a backup, older ones removed"])
+    cron: str | None = Field(description="null: it is in no schedule, and runs by hand alone", examples=["0 3 * * *"])
+    next: Time | None = Field(description="when it is due next")
+    state: Literal["never", "running", "done", "failed", "lost"] = Field(description="how its newest run stands")
+    overdue: bool = Field(description="it was due, and nothing ran: see whether the scheduler does")
+    runs: list[JobRunModel] = Field(description="newest first")
+
+
+class JobsAnswer(Answer):
+    """The jobs of the scheduler, as this server's settings plan them."""
+
+    at: Time
+    time_zone: str = Field(description="that the cron forms are of", examples=["America/New_York"])
+    problem: str | None = Field(description="why the schedule in the settings cannot be read; null: it can")
+    jobs: list[JobState] = Field(description="all that there are, by name")

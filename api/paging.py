@@ -102,15 +102,20 @@ def tick_place(row: Row) -> Place:
     return Place("older", row["event_us"], row["seq"], row["identity"])
 
 
+def place_at(cursor: str, identity: object) -> Place:
+    """The place of a cursor of this query. Raises InvalidParameter for one that does not fit."""
+    try:
+        return read_cursor(cursor, identity)
+    except BadCursor as error:
+        raise InvalidParameter("cursor", str(error), cursor) from None
+
+
 def page_of(resource: str, symbol: str, query: TimeRange) -> Page:
     """The page that is asked for. Raises InvalidParameter for a cursor that does not fit."""
     identity = (resource, symbol, *query.identity())
     if query.cursor is None:
         return Page(query, identity, query.start_us, query.end_us, query.newest)
-    try:
-        place = read_cursor(query.cursor, identity)
-    except BadCursor as error:
-        raise InvalidParameter("cursor", str(error), query.cursor) from None
+    place = place_at(query.cursor, identity)
     # Ticks of the very moment of the place may lie on either side of it: their keys decide.
     own_moment = 1 if resource == "ticks" else 0
     if place.side == "newer":

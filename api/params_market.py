@@ -194,6 +194,14 @@ class GapsQuery(BaseModel):
     hours: int = Field(24, ge=1, le=720, description="how far back settled gaps are counted")
 
 
+class JobsQuery(BaseModel):
+    """How many runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runs: int = Field(5, ge=1, le=50, description="how many runs of each job at most, newest first")
+
+
 def _least(moment: int | date) -> int:
     return (moment - EPOCH).days * DAY_US if isinstance(moment, date) else moment
 
@@ -204,3 +212,4 @@ DailyParams = Annotated[DailyQuery, Query()]
 LatencyParams = Annotated[LatencyQuery, Query()]
 DeadLettersParams = Annotated[DeadLettersQuery, Query()]
 GapsParams = Annotated[GapsQuery, Query()]
+JobsParams = Annotated[JobsQuery, Query()]

@@ -2,15 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from core.skill import (
-    HORIZONS_PER_BLOCK,
-    HOUR_US,
     MIN_BLOCKS,
     Estimate,
+    Floats,
     Statistic,
     block_us,
+    calibration,
     jackknife,
     ratio,
     skill,
@@ -21,20 +24,18 @@ from core.skill import (
 Row = Mapping[str, Any]
 Key = tuple[str, int]
 
+DOUBLE = 8
 MINUTE_US = 60_000_000
+CLASSES = 10
+"""Of a calibration: as many predictions in each."""
 COUNTS = ("made", "known", "other_session", "abstained_return", "abstained_rise", "moved", "rises")
 
 
-def block_lengths(bar_us: int) -> tuple[int, int]:
-    """The least length of a block, and that of one for each bar of the horizon, in microseconds."""
-    return HOUR_US, HORIZONS_PER_BLOCK * bar_us
-
-
-def scorecard(sums: Sequence[Row], classes: Sequence[Row], bar_us: int) -> list[dict[str, Any]]:
+def scorecard(sums: Sequence[Row], bar_us: int) -> list[dict[str, Any]]:
     """A row per model and horizon, the newest model first, of what `PredictionReader.scores` gives."""
-    blocks, curves = _grouped(sums), _grouped(classes)
+    blocks = _grouped(sums)
     newest_first = sorted(sorted(blocks, key=lambda key: key[1]), key=lambda key: key[0], reverse=True)
-    return [_scored(key, blocks[key], curves.get(key, []), bar_us) for key in newest_first]
+    return [_scored(key, blocks[key], bar_us) for key in newest_first]
 
 
 def verdict(moved: int, blocks: int, rise: Mapping[str, Estimate | None], value: Mapping[str, Estimate | None]) -> str:
@@ -65,14 +66,21 @@ def _judged(found: Mapping[str, Estimate | None]) -> str:
 def _grouped(rows: Sequence[Row]) -> dict[Key, list[Row]]:
     found: dict[Key, list[Row]] = defaultdict(list)
     for row in rows:
-        found[row["model"], row["horizon"]].append(row)
+        rises, falls = len(row["rose"]) // DOUBLE, len(row["fell"]) // DOUBLE
+        found[row["model"], row["horizon"]].append({**row, "rises": rises, "moved": rises + falls})
     return dict(found)
 
 
-def _scored(key: Key, blocks: Sequence[Row], classes: Sequence[Row], bar_us: int) -> dict[str, Any]:
+def _said(packed: Sequence[bytes]) -> Floats:
+    """Probabilities of big-endian doubles."""
+    return np.frombuffer(b"".join(packed), ">f8").astype(np.float64)
+
+
+def _scored(key: Key, blocks: Sequence[Row], bar_us: int) -> dict[str, Any]:
     model, horizon = key
     total = {name: sum(row[name] for row in blocks) for name in COUNTS}
     moved, known = ([row for row in blocks if row[name]] for name in ("moved", "known"))
+    rose, fell = (_said([row[name] for row in blocks]) for name in ("rose", "fell"))
 
     rise = {
         "coin": _estimate(moved, skill_against_coin, "brier", "moved"),
@@ -90,7 +98,7 @@ def _scored(key: Key, blocks: Sequence[Row], classes: Sequence[Row], bar_us: int
         "skill_of_rise": {name: _json(each) for name, each in rise.items()},
         "error_of_return": _mean(blocks, "error", total["known"]),
         "skill_of_return": {name: _json(each) for name, each in value.items()},
-        "calibration": [{name: row[name] for name in ("said", "came", "samples")} for row in classes],
+        "calibration": [asdict(each) for each in calibration(rose, fell, CLASSES)],
         "verdict": verdict(total["moved"], len(moved), rise, value),
     }
 

@@ -10,6 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 MIN_BLOCKS = 6
 """With fewer there is no interval: nobody could say how far hours differ."""
 HOUR_US = 3_600_000_000
@@ -18,6 +21,7 @@ COIN = 0.25
 """The Brier score of saying 0.5 each time."""
 
 Sums = Sequence[float]
+Floats = NDArray[np.float64]
 Statistic = Callable[[Sums], float | None]
 
 
@@ -43,6 +47,11 @@ class Estimate:
 def block_us(horizon: int, bar_us: int) -> int:
     """How long a block is: an hour, or four horizons where these are longer."""
     return max(HOUR_US, HORIZONS_PER_BLOCK * horizon * bar_us)
+
+
+def block_lengths(bar_us: int) -> tuple[int, int]:
+    """The least length of a block, and that of one for each bar of the horizon, in microseconds."""
+    return HOUR_US, HORIZONS_PER_BLOCK * bar_us
 
 
 def jackknife(blocks: Sequence[Sums], statistic: Statistic) -> Estimate | None:
@@ -106,3 +115,37 @@ def student_t(freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
     return z + sum(term / math.pow(freedom, power) for power, term in enumerate(terms, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityClass:
+    """Forecasts that said much the same: the mean of what they said, the share that came, and how many they are."""
+
+    said: float
+    came: float
+    samples: int
+
+
+def calibration(came: Floats, failed: Floats, classes: int) -> list[ReliabilityClass]:
+    """Forecasts in classes of equal size, lowest probability first; the first ones have one more where it must be.
+
+    `came` and `failed` are the probabilities said before what happened and before what did not, in any order. Where a
+    class ends among equal probabilities, they are no different from each other: it has its share of what came of them.
+
+    >>> calibration(np.array([0.4, 0.6, 0.6]), np.array([0.3, 0.6]), 2)
+    [ReliabilityClass(said=0.43333333333333335, came=0.5555555555555555, samples=3), \
+ReliabilityClass(said=0.6, came=0.6666666666666666, samples=2)]
+    """
+    said = np.sort(np.concatenate([came, failed]))
+    least, more = divmod(len(said), classes)
+    sizes = [size for place in range(classes) if (size := least + (place < more))]
+    ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    # How much of what came lies below each edge, straight through a run of equals.
+    runs = np.concatenate([[0], np.flatnonzero(np.diff(said)) + 1, [len(said)]])
+    below = np.concatenate([[0], np.searchsorted(np.sort(came), said[runs[1:] - 1], "right")]) if len(said) else runs
+    share = np.diff(np.interp(ends, runs, below))
+    total = np.add.reduceat(said, ends[:-1]) if sizes else said
+    return [
+        ReliabilityClass(float(sum_ / size), float(part / size), size)
+        for sum_, part, size in zip(total, share, sizes, strict=True)
+    ]

@@ -15,26 +15,27 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 import structlog
-from confluent_kafka import Consumer, Message, Producer
+from confluent_kafka import Producer
 
 from conf.settings import Settings
 from conf.topics import BARS, PREDICTIONS
 from core.clock import Clock, SystemClock
 from core.intervals import SECOND_US
-from ml.serving import WARM_UP_BARS, Answer, ClosedBar, Predictor
+from ml.feeding import BarFeed
+from ml.scoring import Scoring
+from ml.serving import WARM_UP_BARS, Answer, Predictor
 from ml.shelf import Bundle, Shelf
-from stores.kafka import follower, take
+from stores.prediction_scores import PredictionScores
 from stores.predictions import PredictionStore
 from stores.redis_predictions import PredictionBoard
 from stores.retry import retrying
 
-BATCH_BARS = 5_000
+WAIT_SECONDS = 0.5
 LOOK_SECONDS = 10.0
 TRAINING_NICE = 19
 RETRY_US = 10 * 60 * SECOND_US
 """Until there is a champion it is tried so often: a young system has too few bars."""
 T = TypeVar("T")
-_bar = msgspec.json.Decoder(ClosedBar)
 _log = structlog.get_logger("ml.server")
 
 
@@ -56,6 +57,7 @@ class Server:
             name: Predictor(name, Shelf(settings.models_path, name), settings.calendar) for name in names
         }
         self._trainings = {name: Training(settings, name, SystemClock()) for name in names}
+        self._scoring = Scoring(settings, PredictionScores(settings.postgres_dsn.get_secret_value()))
         self._stopping = threading.Event()
         self._looked_at = float("-inf")
         self.following = threading.Event()
@@ -72,35 +74,31 @@ class Server:
     def run(self) -> None:
         """Until `stop`. A store or broker that is down is waited for."""
         topic = self._settings.topic(BARS)
-        consumer = follower(
-            self._settings.kafka_bootstrap,
-            topic,
-            f"{topic}.predictor",
-            self._settings.store_retry_seconds,
-            fetch_wait_max_ms=50,
-        )
+        feed = BarFeed(self._settings.kafka_bootstrap, topic, self._settings.store_retry_seconds)
         try:
             for name in self._predictors:
                 self._warm_up(name, None)
+            self._scoring.start()
             self.following.set()
             _log.info("predictor started", intervals=list(self._predictors))
             while not self._stopping.is_set():
                 self._look()
-                bars = _closed(consumer)
+                bars = feed.take(WAIT_SECONDS)
                 for predictor in self._predictors.values():
-                    self._say(predictor, predictor.answer(bars, time.time_ns() // 1000))
+                    if amended := predictor.amended(bars):
+                        self._warm_up(predictor.interval, sorted(amended))
+                    self._say(predictor.answer(bars, time.time_ns() // 1000))
         finally:
-            consumer.close()
+            self._scoring.stop()
+            feed.close()
             self._producer.flush(5)
             self._store.close()
             self._board.close()
             for training in self._trainings.values():
                 training.stop()
 
-    def _say(self, predictor: Predictor, answer: Answer) -> None:
+    def _say(self, answer: Answer) -> None:
         """To the database first: what was published was stored before its outcome."""
-        if answer.amended:
-            self._warm_up(predictor.interval, sorted(answer.amended))
         if not answer.predictions:
             return
         self.made += self._patiently("timescale", lambda: self._store.write(answer.predictions))
@@ -181,16 +179,3 @@ def _covered_us(champion: Bundle) -> int:
 
 def _stand_back() -> None:
     os.nice(TRAINING_NICE)
-
-
-def _closed(consumer: Consumer) -> list[ClosedBar]:
-    """Whatever came, as soon as anything is there; what is no bar is told in the log and passed over."""
-    return [bar for message in take(consumer, 0.5, BATCH_BARS) for bar in _decoded(message)]
-
-
-def _decoded(message: Message) -> list[ClosedBar]:
-    try:
-        return [_bar.decode(message.value() or b"")]
-    except msgspec.DecodeError as error:
-        _log.error("not a bar", partition=message.partition(), offset=message.offset(), error=str(error))
-        return []

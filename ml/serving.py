@@ -40,11 +40,10 @@ class ClosedBar(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a batch of bars: predictions for the stores, and symbols whose history must be read again."""
+    """What came of a batch of bars: predictions for the stores, and messages."""
 
     predictions: list[Prediction]
     said: list[Said]
-    amended: set[str]
 
 
 class Predictor:
@@ -86,26 +85,28 @@ class Predictor:
             self._take([bar["symbol"] for bar in bars], {name: [bar[name] for bar in bars] for name in _AMOUNTS},
                        [bar["start"] for bar in bars])  # fmt: skip
 
-    def answer(self, bars: Sequence[ClosedBar], now_us: int) -> Answer:
-        """What is to be said after these bars, as far as the outcome is not known yet.
+    def amended(self, bars: Sequence[ClosedBar]) -> set[str]:
+        """The symbols of which a bar that is known already comes again: their history must be read again first."""
+        again = [bar for bar in bars if bar.interval == self.interval and bar.rev > 1]
+        return {bar.symbol for bar in again if bar.start <= self._features.last_us(bar.symbol)}
 
-        A bar that is known already and comes again was amended.
-        """
+    def answer(self, bars: Sequence[ClosedBar], now_us: int) -> Answer:
+        """What is to be said after these bars, as far as the outcome is not known yet."""
         of_here = [bar for bar in bars if bar.interval == self.interval and bar.close is not None]
-        known = [bar for bar in of_here if bar.start <= self._features.last_us(bar.symbol)]
-        amended = {bar.symbol for bar in known if bar.rev > 1}
-        new = [bar for bar in of_here if bar.start > self._features.last_us(bar.symbol)]
+        # One that is amended while it waits counts as it is last.
+        last = {(bar.symbol, bar.start): bar for bar in of_here if bar.start > self._features.last_us(bar.symbol)}
+        new = list(last.values())
         if not new:
-            return Answer([], [], amended)
+            return Answer([], [])
         amounts = {name: [float(getattr(bar, name)) for bar in new] for name in _AMOUNTS}
         found = self._take([bar.symbol for bar in new], amounts, [bar.start for bar in new])
         if self.bundle is None:
-            return Answer([], [], amended)
+            return Answer([], [])
         starts = np.array([bar.start for bar in new], np.int64)
         every = [self._prediction(row) for row in rows(self.bundle, [bar.symbol for bar in new], starts, found)]
         made = [each for each in every if each.outcome_us > now_us]
         closes = {(bar.symbol, bar.start): close for bar, close in zip(new, amounts["close"], strict=True)}
-        return Answer(made, _said(made, closes), amended)
+        return Answer(made, _said(made, closes))
 
     def _take(self, symbols: list[str], amounts: dict[str, list[float]], starts: list[int]) -> Any:
         start = np.array(starts, np.int64)

@@ -54,6 +54,10 @@ _FORGET = """
     UPDATE alert_deliveries SET state = 'failed', detail = 'there is no such target any more'
     WHERE state IN ('pending', 'sending') AND target <> ALL(%(targets)s)
 """
+_WAITING = """
+    SELECT target, count(*) AS messages, extract(epoch FROM clock_timestamp() - min(decided_at))::float8 AS seconds
+    FROM alert_deliveries WHERE state IN ('pending', 'sending') GROUP BY target
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,10 @@ class Outbox:
     def forget(self, targets: Sequence[str]) -> None:
         """Give up what is for other targets than these."""
         self._execute(_FORGET, {"targets": list(targets)})
+
+    def waiting(self) -> dict[str, tuple[int, float]]:
+        """By target, how many messages are not delivered yet, and since when the oldest was decided, in seconds."""
+        return {row["target"]: (row["messages"], row["seconds"]) for row in self._execute(_WAITING, {})}
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -43,6 +43,7 @@ _ALERTS = f"""
     SELECT {_ALERT} FROM alerts
     WHERE (%(rule)s::uuid IS NULL OR rule_id = %(rule)s) AND (%(symbol)s::text IS NULL OR symbol = %(symbol)s)
       AND (%(state)s::text IS NULL OR state = %(state)s)
+      AND (%(beyond)s::timestamptz IS NULL OR created_at < %(beyond)s OR (created_at = %(beyond)s AND id > %(id)s))
     ORDER BY alerts.created_at DESC, id LIMIT %(limit)s
 """
 _DELIVERIES = f"""
@@ -90,9 +91,10 @@ class AlertReads(Pooled):
 
     # Rules
 
-    async def rules(self, limit: int) -> list[RuleRow]:
-        """By name."""
-        return await self._found(f"SELECT {_RULE} FROM alert_rules ORDER BY name LIMIT %s", [limit])
+    async def rules(self, limit: int, beyond: str = "") -> list[RuleRow]:
+        """By name; those behind one of them."""
+        sql = f'SELECT {_RULE} FROM alert_rules WHERE name COLLATE "C" > %s ORDER BY name COLLATE "C" LIMIT %s'
+        return await self._found(sql, [beyond, limit])
 
     async def rule(self, rule_id: UUID) -> RuleRow | None:
         return next(iter(await self._found(f"SELECT {_RULE} FROM alert_rules WHERE id = %s", [rule_id])), None)
@@ -114,10 +116,17 @@ class AlertReads(Pooled):
     # Alerts
 
     async def alerts(
-        self, rule: UUID | None, symbol: str | None, state: str | None, limit: int
+        self,
+        rule: UUID | None,
+        symbol: str | None,
+        state: str | None,
+        limit: int,
+        beyond: tuple[int, UUID] | None = None,
     ) -> list[dict[str, Any]]:
-        """The newest `limit` alerts, newest first; times in epoch microseconds."""
-        return await self._rows(_ALERTS, {"rule": rule, "symbol": symbol, "state": state, "limit": limit})
+        """The newest `limit` alerts, newest first; times in epoch microseconds. After a place, `created_us` and id."""
+        created, last = (None, None) if beyond is None else (to_time(beyond[0]), beyond[1])
+        values = {"rule": rule, "symbol": symbol, "state": state, "limit": limit, "beyond": created, "id": last}
+        return await self._rows(_ALERTS, values)
 
     async def deliveries(self, alerts: Sequence[UUID]) -> dict[UUID, list[dict[str, Any]]]:
         """The newest messages of each alert with their receipts, oldest first."""

@@ -1,44 +1,19 @@
-"""Reads of predictions with what became of them: the newest ones, and sums for the scorecard.
-
-An outcome is that of training (`ml.dataset`): the log return from the bar's close to that of the h-th next bar that
-has a price, in the same session. Bars are as they are known now, amended ones included.
-"""
+"""Reads of predictions with what became of them: the newest ones, and sums for the scorecard."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from stores.pooled import Pooled
-from stores.postgres import EPOCH_US, to_time
+from stores.pooled import Pooled, Values
+from stores.postgres import EPOCH_US, Pool, to_time
+from stores.prediction_sql import BLOCK, COLUMNS, PLANNING, QUARTER_US, SCORED, SUMS, window
 
-CLASSES = 10
-"""Of a calibration: as many predictions in each."""
 TIMEOUT_SECONDS = 10.0
-# Sums over hundreds of thousands of predictions; with no statistics of its parts the planner would loop over them.
-_READING = " -c default_transaction_read_only=on -c enable_nestloop=off -c jit=off -c work_mem=64MB"
+_READING = f" -c default_transaction_read_only=on{PLANNING}"
 
 _SHOWN = f"""
     p.symbol, p.horizon, p.model, p.expected_return, p.rise_probability, p.volatility, p.abstains,
     {EPOCH_US.format('p."start"')} AS "start", {EPOCH_US.format("p.outcome_at")} AS outcome_us,
     {EPOCH_US.format("p.made_at")} AS made_us"""
-# The bars with a price, numbered by symbol; `session` tells sessions apart, which begin at %(sessions)s.
-_BARS = """
-    SELECT series.* FROM symbols CROSS JOIN LATERAL (
-        SELECT bars.symbol, bars."start", bars."close"::float8 AS "close",
-               row_number() OVER (ORDER BY bars."start") AS place,
-               width_bucket(bars."start", %(sessions)s::timestamptz[]) AS session
-        FROM bars
-        WHERE bars.symbol = symbols.symbol AND "interval" = %(interval)s AND bars."close" IS NOT NULL
-          AND bars."start" >= %(since)s AND bars."start" < %(until)s
-    ) AS series
-    WHERE %(symbol)s::text IS NULL OR symbols.symbol = %(symbol)s"""
-_JOINED = """
-    LEFT JOIN numbered AS base ON base.symbol = p.symbol AND base."start" = p."start"
-    LEFT JOIN numbered AS later ON later.symbol = base.symbol AND later.place = base.place + p.horizon"""
-_OUTCOME = 'CASE WHEN later.session = base.session THEN ln(later."close" / base."close") END'
-# Bars that are gone leave a prediction as unknown as one whose bars have not come yet.
-_STATE = """CASE WHEN later.session = base.session THEN 'known' WHEN later.symbol IS NOT NULL THEN 'other-session'
-                 ELSE 'pending' END"""
-
 _NEWEST_KEYS = """
     SELECT * FROM predictions WHERE symbol = %(symbol)s AND "interval" = %(interval)s
     ORDER BY "start" DESC, horizon, made_at DESC LIMIT %(limit)s"""
@@ -46,9 +21,10 @@ _EXTENT = f"""
     SELECT {EPOCH_US.format('min("start")')} AS low, {EPOCH_US.format('max("start")')} AS high
     FROM ({_NEWEST_KEYS}) AS newest"""
 _NEWEST = f"""
-    WITH numbered AS MATERIALIZED ({_BARS}), p AS MATERIALIZED ({_NEWEST_KEYS})
-    SELECT {_SHOWN}, {_OUTCOME} AS outcome, {_STATE} AS outcome_state FROM p {_JOINED}
-    ORDER BY p."start" DESC, p.horizon, p.made_at DESC"""
+    WITH parts AS (SELECT %(symbol)s::text AS symbol, %(since)s::timestamptz AS a, %(beyond)s::timestamptz AS b),
+    {SCORED}
+    SELECT {_SHOWN}, outcome, outcome_state FROM scored AS p
+    ORDER BY p."start" DESC, p.horizon, p.made_at DESC LIMIT %(limit)s"""
 _LATEST = f"""
     SELECT DISTINCT ON (p.symbol, p.horizon) {_SHOWN}
     FROM symbols CROSS JOIN LATERAL (
@@ -57,37 +33,32 @@ _LATEST = f"""
                              WHERE known.symbol = symbols.symbol AND known."interval" = %(interval)s)) AS p
     ORDER BY p.symbol, p.horizon, p.made_at DESC"""
 
-# What goes into a score. The rise is judged where the price moved; 0.5 names no direction and is half right.
-_SCORED = f"""
-    SELECT p.model, p.horizon, p.abstains, p.rise_probability AS said, {_STATE} AS outcome_state,
-           {EPOCH_US.format('p."start"')} / greatest(%(hour)s::bigint, %(per_block)s::bigint * p.horizon) AS block,
-           p.expected_return / nullif(p.volatility, 0) AS expected, {_OUTCOME} / nullif(p.volatility, 0) AS came
-    FROM predictions AS p {_JOINED}
-    WHERE p."interval" = %(interval)s AND p."start" >= %(since)s AND p."start" < %(until)s"""
-_SUMS = """
-    SELECT model, horizon, block, count(*) AS made,
-           count(*) FILTER (WHERE 'return' = ANY(abstains)) AS abstained_return,
-           count(*) FILTER (WHERE 'rise' = ANY(abstains)) AS abstained_rise,
-           count(*) FILTER (WHERE outcome_state = 'known') AS known,
-           count(*) FILTER (WHERE outcome_state = 'other-session') AS other_session,
-           count(*) FILTER (WHERE came <> 0) AS moved,
-           count(*) FILTER (WHERE came > 0) AS rises,
-           coalesce(sum(CASE WHEN said = 0.5 THEN 0.5 WHEN (said > 0.5) = (came > 0) THEN 1 ELSE 0 END)
-                    FILTER (WHERE came <> 0), 0)::float8 AS "right",
-           coalesce(sum((said - (came > 0)::int) ^ 2) FILTER (WHERE came <> 0), 0)::float8 AS brier,
-           coalesce(sum((expected - came) ^ 2), 0)::float8 AS error,
-           coalesce(sum(came ^ 2), 0)::float8 AS error_of_zero
-    FROM scored GROUP BY model, horizon, block"""
-_CALIBRATION = """
-    SELECT model, horizon, class, avg(said) AS said, avg((came > 0)::int)::float8 AS came, count(*) AS samples
-    FROM (SELECT *, ntile(%(classes)s) OVER (PARTITION BY model, horizon ORDER BY said) AS class
-          FROM scored WHERE came <> 0) AS ranked
-    GROUP BY model, horizon, class"""
+# Where the sums of a series are kept they stand for its predictions: whole quarters of an hour after %(edge)s, before
+# `settled`. The rest is looked at one by one.
+_TOTAL = "".join(f", sum(found.{name})::bigint AS {name}" for name in COLUMNS[:5])
+_TOTAL += "".join(f', sum(found."{name}") AS "{name}"' for name in COLUMNS[5:9])
+_TOTAL += "".join(f", string_agg(found.{name}, '') AS {name}" for name in COLUMNS[9:])
 _SCORECARD = f"""
-    WITH numbered AS MATERIALIZED ({_BARS}), scored AS MATERIALIZED ({_SCORED})
-    SELECT (SELECT coalesce(json_agg(sums ORDER BY model, horizon, block), '[]') FROM ({_SUMS}) AS sums) AS sums,
-           (SELECT coalesce(json_agg(classes ORDER BY model, horizon, class), '[]')
-            FROM ({_CALIBRATION}) AS classes) AS classes"""
+    WITH begun AS MATERIALIZED (
+        SELECT symbols.symbol, greatest(%(edge)s, series.begun) AS first, series.until FROM symbols
+        LEFT JOIN prediction_scoring AS scoring ON scoring."interval" = %(interval)s AND calendar = %(calendar)s
+        LEFT JOIN prediction_series AS series
+            ON series."interval" = scoring."interval" AND series.symbol = symbols.symbol),
+    progress AS MATERIALIZED (
+        SELECT symbol, first, greatest(first, least(coalesce(until, first), %(last)s)) AS settled FROM begun),
+    parts AS MATERIALIZED (
+        SELECT symbol, %(since)s AS a, least(first, %(until)s) AS b FROM progress
+        UNION ALL SELECT symbol, settled, %(until)s FROM progress),
+    {SCORED},
+    found AS (
+        SELECT model, horizon, {BLOCK} AS block, {SUMS} FROM scored GROUP BY 1, 2, 3
+        UNION ALL
+        SELECT model, horizon, block{_TOTAL} FROM prediction_scores AS found
+        JOIN progress ON progress.symbol = found.symbol
+        WHERE "interval" = %(interval)s AND "start" >= %(edge)s AND "start" < %(last)s
+          AND "start" >= first AND "start" < settled
+        GROUP BY model, horizon, block)
+    SELECT model, horizon, block{_TOTAL} FROM found GROUP BY model, horizon, block ORDER BY model, horizon, block"""
 
 
 class PredictionReader(Pooled):
@@ -106,39 +77,43 @@ class PredictionReader(Pooled):
         return None if row["low"] is None else (row["low"], row["high"])
 
     async def newest(
-        self, symbol: str, interval: str, limit: int, since_us: int, until_us: int, sessions: Sequence[int]
+        self, symbol: str, interval: str, limit: int, extent: tuple[int, int], until_us: int, sessions: Sequence[int]
     ) -> list[dict[str, Any]]:
-        """The newest predictions of a symbol by bar, then horizon, with `outcome` and `outcome_state`.
+        """The newest of a symbol's predictions after the bars of an extent, by bar, then horizon.
 
-        Outcomes are looked for among the bars that start in `[since, until)`. The state is `pending`, `known`, or
-        `other-session` where the session ended before; the outcome is a log return, None unless it is known.
+        With `outcome` and `outcome_state`: outcomes are looked for among the bars that start before `until`. The state
+        is `pending`, `known`, or `other-session` where the session ended before; the outcome is a log return, None
+        unless it is known.
         """
-        values = _window(interval, since_us, until_us, sessions) | {"symbol": symbol, "limit": limit}
-        return await self._rows(_NEWEST, values)
+        values = window(interval, extent[0], until_us, sessions) | {"beyond": to_time(extent[1] + 1)}
+        return await self._rows(_NEWEST, values | {"symbol": symbol, "limit": limit})
 
     async def latest(self, interval: str) -> list[dict[str, Any]]:
         """The newest prediction of every symbol and horizon, by symbol and horizon."""
         return await self._rows(_LATEST, {"interval": interval})
 
     async def scores(
-        self, interval: str, since_us: int, until_us: int, sessions: Sequence[int], block: tuple[int, int]
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Sums over predictions of bars that start in `[since, until)`, and classes of a calibration.
+        self,
+        interval: str,
+        since_us: int,
+        until_us: int,
+        sessions: Sequence[int],
+        calendar: str,
+        block: tuple[int, int],
+    ) -> list[dict[str, Any]]:
+        """Sums over predictions of bars that start in `[since, until)`, by model, horizon and block.
 
-        `block` is the least length of a block, and that of one for each bar of the horizon, in microseconds. Sums, by
-        model, horizon and block: `made abstained_return abstained_rise known other_session moved rises right brier
-        error error_of_zero`; errors of returns are in units of the predicted volatility. Classes, by model and horizon:
-        `said came samples`, of equal size by what was said.
+        `sessions` are those of `calendar`; `block` is the least length of a block, and that of one for each bar of the
+        horizon, in microseconds. Sums: `made abstained_return abstained_rise known other_session right brier error
+        error_of_zero`, errors of returns in units of the predicted volatility; `rose` and `fell` are the probabilities
+        said before a rise and before a fall, as big-endian doubles.
         """
-        values = _window(interval, since_us, until_us, sessions) | {"symbol": None, "classes": CLASSES}
-        (row,) = await self._rows(_SCORECARD, values | {"hour": block[0], "per_block": block[1]})
-        return row["sums"], row["classes"]
+        edge_us, last_us = -(-since_us // QUARTER_US) * QUARTER_US, until_us // QUARTER_US * QUARTER_US
+        values = window(interval, since_us, until_us, sessions) | {"calendar": calendar}
+        values |= {"edge": to_time(edge_us), "last": to_time(last_us), "hour": block[0], "per_block": block[1]}
+        return await self._rows(_SCORECARD, values)
 
-
-def _window(interval: str, since_us: int, until_us: int, sessions: Sequence[int]) -> dict[str, Any]:
-    return {
-        "interval": interval,
-        "since": to_time(since_us),
-        "until": to_time(until_us),
-        "sessions": [to_time(us) for us in sessions],
-    }
+    async def _fetched(self, pool: Pool, sql: str, values: Values) -> list[dict[str, Any]]:
+        """As it is on the wire: megabytes of probabilities would be twice as much in text."""
+        async with pool.connection() as connection:
+            return await (await connection.execute(sql.encode(), values, binary=True)).fetchall()

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from alerts.rules import Rule
 from alerts.trials import Trial, tried
+from api.cursor import Place, write_cursor
 from api.errors import InvalidParameter, Stated
 from api.models import PROBLEMS, Problem
 from api.models_alerts import (
@@ -23,6 +24,7 @@ from api.models_alerts import (
     TrialAnswer,
     TrialRequest,
 )
+from api.paging import place_at
 from api.params import Configured, Now, Services
 from api.render import Json, time_text
 from api.security.principal import CALLER, Caller
@@ -67,9 +69,12 @@ IfMatch = Annotated[str | None, Header(description="the `ETag` of the rule as it
 @router.get("/rules", response_model=RulesAnswer, responses=REFUSED)
 async def rules(query: Annotated[RulesQuery, Query()], alerts: Alerts) -> Json:
     """The rules, by name."""
-    found = await alerts.rules(query.limit + 1)
-    shown = [_rule_json(row) for row in found[: query.limit]]
-    return Json({"truncated": len(found) > len(shown), "rules": shown})
+    place = None if query.cursor is None else place_at(query.cursor, query.identity)
+    found = await alerts.rules(query.limit + 1, "" if place is None else place.identity)
+    shown = found[: query.limit]
+    more = len(found) > len(shown)
+    beyond = write_cursor(Place("newer", 0, identity=shown[-1].rule["name"]), query.identity) if more else None
+    return Json({"truncated": more, "next": beyond, "rules": [_rule_json(row) for row in shown]})
 
 
 @router.post("/rules", status_code=201, response_model=RuleKept, responses=MADE | REFUSED | TAKEN)
@@ -144,12 +149,19 @@ async def delete(rule_id: UUID, alerts: Alerts, if_match: IfMatch = None) -> Res
 
 @router.get("", response_model=AlertsAnswer, responses=REFUSED)
 async def alerts_list(query: Annotated[AlertsQuery, Query()], alerts: Alerts) -> Json:
-    """Alerts that fire and that were, newest first, each with its messages and their receipts."""
-    found = await alerts.alerts(query.rule, query.symbol, query.state, query.limit + 1)
-    shown = found[: query.limit]
+    """Alerts that fire and that were, newest first, each with its messages and their receipts.
+
+    Newest is who began last; a page shows each as it stands when it is asked for.
+    """
+    found = await alerts.alerts(query.rule, query.symbol, query.state, query.limit + 1, _alerts_place(query))
+    shown, more = found[: query.limit], len(found) > query.limit
+    beyond = None
+    if more:
+        last = shown[-1]
+        beyond = write_cursor(Place("older", last["created_us"], identity=str(last["id"])), query.identity)
     deliveries = await alerts.deliveries([row["id"] for row in shown])
     rows = [_alert_json(row, deliveries[row["id"]]) for row in shown]
-    return Json({"truncated": len(found) > len(shown), "alerts": rows})
+    return Json({"truncated": more, "next": beyond, "alerts": rows})
 
 
 @router.post(
@@ -164,6 +176,17 @@ async def acknowledge(alert_id: UUID, request: Request, alerts: Alerts) -> Json:
     if row is None:
         raise Stated(404, "unknown-alert", f"no alert {alert_id}; GET /api/v1/alerts lists those there are")
     return Json(_alert_json(row, (await alerts.deliveries([alert_id]))[alert_id]))
+
+
+def _alerts_place(query: AlertsQuery) -> tuple[int, UUID] | None:
+    """Raises InvalidParameter for a cursor that does not fit."""
+    if query.cursor is None:
+        return None
+    place = place_at(query.cursor, query.identity)
+    try:
+        return place.us, UUID(place.identity)
+    except ValueError:  # made by somebody else
+        raise InvalidParameter("cursor", "not a cursor: take `next` of an answer as it is", query.cursor) from None
 
 
 def _unknown(rule_id: UUID) -> Stated:

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
-from api.cursor import MAX_LENGTH, BadCursor, Place, read_cursor, write_cursor
-from api.errors import InvalidParameter
+from api.cursor import MAX_LENGTH, Place, write_cursor
 from api.models import PROBLEMS
 from api.models_anomalies import AnomaliesAnswer, AnomalyRulesAnswer, RuleState, SeverityName
+from api.paging import place_at
 from api.params import DEFAULT_LIMIT, Configured, Found, IntervalName
 from api.params import Time as TimeParam
 from api.render import Json, time_text
@@ -96,10 +96,7 @@ def _place(query: AnomaliesQuery) -> tuple[int, str] | None:
     """Raises InvalidParameter for a cursor that does not fit."""
     if query.cursor is None:
         return None
-    try:
-        place = read_cursor(query.cursor, query.identity)
-    except BadCursor as error:
-        raise InvalidParameter("cursor", str(error), query.cursor) from None
+    place = place_at(query.cursor, query.identity)
     return place.us, place.identity
 
 

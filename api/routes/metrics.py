@@ -6,16 +6,18 @@ from typing import Any, TypeVar
 from fastapi import APIRouter
 
 from api.caching import cache_stats
+from api.job_states import jobs_json
 from api.models import PROBLEMS
 from api.models_market import CacheAnswer, KafkaAnswer, LatencyAnswer, ThroughputAnswer
-from api.models_pipeline import DeadLettersAnswer, GapCounts, QueriesAnswer, StoresAnswer
+from api.models_pipeline import DeadLettersAnswer, GapCounts, JobsAnswer, QueriesAnswer, StoresAnswer
 from api.params import Configured, History, Live, Now
-from api.params_market import Board, Brokers, DeadLettersParams, GapsParams, LatencyParams, Market
+from api.params_market import Board, Brokers, DeadLettersParams, GapsParams, JobsParams, LatencyParams, Market
 from api.probes import probe_writable
 from api.query_states import Seen, allowance, states_json
 from api.readers import Offsets, Reader
 from api.render import Json, time_text
 from api.stages import live_stages, stages_json
+from conf.schedule import JOBS
 from core.errors import StoreUnavailable
 from core.intervals import MINUTE_US, SECOND_US
 from stores.redis_board import RedisBoard, TailBar
@@ -137,6 +139,16 @@ async def gaps(query: GapsParams, market: Market, clock: Now) -> Json:
     now_us = clock.now_us()
     found = await market.gap_counts(now_us - query.hours * 60 * MINUTE_US)
     return Json({"at": time_text(now_us), "hours": query.hours} | found | {"newest": time_text(found["newest"])})
+
+
+@router.get("/jobs", response_model=JobsAnswer, responses={key: PROBLEMS[key] for key in (422, 503)})
+async def jobs(query: JobsParams, settings: Configured, market: Market, clock: Now) -> Json:
+    """The scheduler's jobs: when each is due, how it went, and whether it was missed.
+
+    Runs are those of everybody: of the scheduler, by hand, of Airflow. When they are due is what this server's
+    settings say, which are the scheduler's where both are started alike.
+    """
+    return Json(jobs_json(await market.job_runs(list(JOBS), query.runs), settings, clock.now_us()))
 
 
 def _or_none(found: T | BaseException) -> T | None:

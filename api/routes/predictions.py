@@ -13,14 +13,14 @@ from api.models_predictions import LatestPredictionsAnswer, ModelsAnswer, Predic
 from api.params import Configured, History, IntervalQuery, Live, Now, Predicted, Remembered, Symbol
 from api.reading import ensure_known
 from api.render import Json, time_text
-from api.scorecard import block_lengths, scorecard
+from api.scorecard import scorecard
 from api.trading_days import trading_days
 from core.intervals import DAY_US, Interval
-from core.skill import HOUR_US
+from core.skill import HOUR_US, block_lengths
 
 router = APIRouter(prefix="/api/v1/predictions", tags=["predictions"])
 MAX_ROWS = 1000
-MAX_HOURS = 24 * 7  # 5 microseconds of the database for each prediction
+MAX_HOURS = 24 * 7  # sums are kept for a little longer (stores/prediction_scores.py)
 # What a horizon may need beyond its bar: the longest one that can be trained, over the longest holidays.
 MOST_BARS_AHEAD = 1000
 MARGIN_US = 12 * DAY_US
@@ -71,9 +71,11 @@ async def prediction_scorecard(
         since_us = until_us - query.hours * HOUR_US
         sessions = await _sessions(since_us, until_us, settings.calendar)
         bar_us = query.bar_interval.us
-        sums, classes = await predicted.scores(query.interval, since_us, until_us, sessions, block_lengths(bar_us))
+        sums = await predicted.scores(
+            query.interval, since_us, until_us, sessions, settings.calendar, block_lengths(bar_us)
+        )
         said = {"interval": query.interval, "since": time_text(since_us), "until": time_text(until_us)}
-        return said | {"calendar": settings.calendar, "scores": scorecard(sums, classes, bar_us)}
+        return said | {"calendar": settings.calendar, "scores": await asyncio.to_thread(scorecard, sums, bar_us)}
 
     return Json(await recent.get(("scorecard", query.interval, query.hours), find))
 
@@ -105,7 +107,7 @@ async def predictions(
     else:
         until_us = found[1] + MOST_BARS_AHEAD * query.bar_interval.us + MARGIN_US
         sessions = await _sessions(found[0], min(until_us, clock.now_us() + 1), settings.calendar)
-        rows = await predicted.newest(symbol, query.interval, query.limit + 1, found[0], until_us, sessions)
+        rows = await predicted.newest(symbol, query.interval, query.limit + 1, found, until_us, sessions)
     shown = [_prediction_json(row, query.bar_interval) for row in rows[: query.limit]]
     said = {"symbol": symbol, "interval": query.interval, "truncated": len(rows) > query.limit}
     return Json(said | {"predictions": shown})

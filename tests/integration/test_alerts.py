@@ -1,25 +1,18 @@
 """The alerter on real servers: decisions that a crash neither loses nor repeats, targets that fail, backlogs."""
 
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import msgspec
-import psycopg
 import pytest
 from confluent_kafka import Producer
 from psycopg import sql
-from psycopg.rows import dict_row
 from pydantic import SecretStr
 
-from alerts.rules import parse_rule
 from alerts.server import Server
 from conf.settings import Settings
 from conf.topics import ANOMALIES, BARS, DEAD
@@ -30,10 +23,10 @@ from stores.redis import bar_to_json
 from stores.schema import bars_table
 from stores.timescale import TimescaleStore
 from tests import factories
+from tests.alerting import keep, process, rows, running, said, told
 from tests.databases import execute
 from tests.integration.alert_data import store_alert
 from tests.receivers import Hook, Mailbox, free_port, until
-from tests.supervised import environment
 
 MINUTE_US = 60_000_000
 
@@ -44,24 +37,9 @@ def alerting(database: TimescaleStore, settings: Settings) -> Settings:
     return settings.model_copy(update={"alert_timeout_seconds": 2.0, "lateness_seconds": 1.0})
 
 
-def told(settings: Settings, **targets: str) -> Settings:
-    text = " ".join(f"{name.replace('__', '[') + ']' if '__' in name else name}={url}" for name, url in targets.items())
-    fields = settings.model_fields_set | {"alert_targets"}
-    made = settings.model_copy(update={"alert_targets": SecretStr(text)})
-    made.__pydantic_fields_set__.update(fields)
-    return made
-
-
 def above(level: float = 100.0, **changes: Any) -> dict[str, Any]:
     rule = {"name": "high", "condition": {"kind": "price", "when": "above", "level": level}}
     return rule | changes
-
-
-def keep(settings: Settings, *rules: dict[str, Any]) -> None:
-    store = AlertStore(settings.postgres_dsn.get_secret_value())
-    for rule in rules:
-        store.put_rule(str(uuid4()), rule["name"], parse_rule(rule).model_dump(mode="json"))
-    store.close()
 
 
 def bar(symbol: str, start: int, close: float, **changes: Any) -> Bar:
@@ -81,41 +59,6 @@ def publish(settings: Settings, *bars: Bar) -> None:
 def minute() -> int:
     """Start of the bar that ends last."""
     return (time.time_ns() // 1000 // MINUTE_US - 1) * MINUTE_US
-
-
-def rows(settings: Settings, statement: str) -> list[dict[str, Any]]:
-    with psycopg.connect(settings.postgres_dsn.get_secret_value(), row_factory=dict_row) as connection:
-        cursor = connection.execute(statement.encode())
-        return cursor.fetchall() if cursor.description else []
-
-
-@contextmanager
-def running(settings: Settings, following: bool = True) -> Iterator[Server]:
-    server = Server(settings)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        assert not following or server.following.wait(30)
-        yield server
-    finally:
-        server.stop()
-        thread.join(20)
-        assert not thread.is_alive()
-
-
-@contextmanager
-def process(settings: Settings, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """`python -m alerts serve`, following."""
-    with log.open("wb") as output:
-        command = [sys.executable, "-u", "-m", "alerts", "serve"]
-        started = subprocess.Popen(command, env=environment(settings), stdout=output, stderr=output)
-    try:
-        until(lambda: b"alerts follow the topics" in log.read_bytes() or started.poll() is not None, "start", 40)
-        assert started.poll() is None, log.read_text()
-        yield started
-    finally:
-        started.kill()
-        started.wait()
 
 
 SLOW_CLAIM = """
@@ -217,6 +160,11 @@ def test_target_that_hangs_or_refuses_holds_up_no_other_and_is_tried_again(
             until(lambda: _receipt(settings, "nobody")["detail"], "refused")
             assert len(good.messages) == len(refusing.messages) == 1
         assert _receipt(settings, "refusing")["attempts"] > 1
+        numbers = {name: found for (name,), found in server.waiting()}
+        assert {name: found["waiting_messages"] for name, found in numbers.items()} == {
+            "good": 0, "refusing": 0, "hanging": 1, "nobody": 1
+        }  # fmt: skip
+        assert numbers["good"]["oldest_waiting_seconds"] == 0 < numbers["nobody"]["oldest_waiting_seconds"] < 60
         assert _receipt(settings, "hanging")["wait"] >= 50  # it may have arrived: not again at once
         stored = rows(settings, "SELECT * FROM alert_deliveries")
         everything = str(capfd.readouterr()) + str(stored) + repr(settings) + repr(server.targets)
@@ -280,15 +228,15 @@ def test_anomalies_and_the_system_s_health_fire_and_resolve(
                 producer.produce(settings.topic(ANOMALIES), msgspec.json.encode(found | {"state": state}))
                 producer.flush(10)
                 until(
-                    lambda state=state: _said(hook, "AAA: odd " + ("fires" if state == "firing" else "is resolved")),
+                    lambda state=state: said(hook, "AAA: odd " + ("fires" if state == "firing" else "is resolved")),
                     state,
                 )
             producer.produce(settings.topic(DEAD), b"?")
             producer.flush(10)
-            until(lambda: _said(hook, "system: refused fires"), "dead letter")
-            until(lambda: _said(hook, "[critical] system: redis fires"), "redis")
-            until(lambda: _said(hook, "system: refused is resolved"), "no dead letter any more")
-        assert _said(hook, "[critical] AAA: odd fires") and _said(hook, "AAA traded nine times its usual")
+            until(lambda: said(hook, "system: refused fires"), "dead letter")
+            until(lambda: said(hook, "[critical] system: redis fires"), "redis")
+            until(lambda: said(hook, "system: refused is resolved"), "no dead letter any more")
+        assert said(hook, "[critical] AAA: odd fires") and said(hook, "AAA traded nine times its usual")
         assert "hidden" not in str(hook.messages)
 
 
@@ -306,11 +254,11 @@ def test_database_that_is_away_is_told_directly(
             execute(postgres_server.url, allow(sql.Identifier(name), sql.Literal(False)))
             gone = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}"
             execute(postgres_server.url, sql.SQL(gone).format(sql.Literal(name)))
-            until(lambda: _said(hook, "system: database fires"), "told directly")
+            until(lambda: said(hook, "system: database fires"), "told directly")
             publish(settings, bar("AAA", minute(), 101))
             execute(postgres_server.url, allow(sql.Identifier(name), sql.Literal(True)))
-            until(lambda: _said(hook, "system: database is resolved"), "and taken back")
-            until(lambda: _said(hook, "AAA: high fires"), "what came meanwhile")
+            until(lambda: said(hook, "system: database is resolved"), "and taken back")
+            until(lambda: said(hook, "AAA: high fires"), "what came meanwhile")
 
 
 def test_second_alerter_stands_by_and_takes_over(alerting: Settings) -> None:
@@ -356,15 +304,11 @@ def test_broker_that_is_away_stops_neither_health_nor_reminders(
         settings = settings.model_copy(update={"kafka_bootstrap": f"127.0.0.1:{free_port()}"})
         keep(settings, {"name": "broker", "cooldown_seconds": 0, "escalation_seconds": [1], "condition": condition})
         with running(settings, following=False):
-            until(lambda: _said(hook, "system: broker still fires"), "told", 30)
+            until(lambda: said(hook, "system: broker still fires"), "told", 30)
 
 
 def _count(hook: Hook, text: str) -> int:
     return sum(text in each["title"] + each["message"] for each in list(hook.messages))
-
-
-def _said(hook: Hook, text: str) -> bool:
-    return any(text in each["title"] + each["message"] for each in list(hook.messages))
 
 
 def test_changed_rule_is_withdrawn_and_acknowledged_one_reminds_nobody(alerting: Settings) -> None:
@@ -373,14 +317,14 @@ def test_changed_rule_is_withdrawn_and_acknowledged_one_reminds_nobody(alerting:
         keep(settings, above(cooldown_seconds=0, escalation_seconds=[1]))
         with running(settings):
             publish(settings, bar("AAA", minute(), 101))
-            until(lambda: _said(hook, "AAA: high still fires"), "reminder")
+            until(lambda: said(hook, "AAA: high still fires"), "reminder")
             rows(settings, "UPDATE alerts SET acknowledged_at = now(), acknowledged_by = 'ann'")
             count = _count(hook, "AAA: high still fires")
             publish(settings, bar("BBB", minute(), 101))
             until(lambda: _count(hook, "BBB: high still fires") > 2, "another one goes on")
             assert _count(hook, "AAA: high still fires") <= count + 1  # one may have been under way
             keep(settings, above(200.0))
-            until(lambda: _said(hook, "AAA: high is no longer watched"), "withdrawn")
+            until(lambda: said(hook, "AAA: high is no longer watched"), "withdrawn")
             publish(settings, bar("AAA", minute() + MINUTE_US, 201))
             until(lambda: rows(settings, "SELECT 1 FROM alerts WHERE state = 'firing' AND threshold = 200"), "anew")
         states = rows(settings, "SELECT state FROM alerts ORDER BY created_at")

@@ -1,6 +1,8 @@
 """Rules and alerts over REST: made, changed without losing a change, tried on the past, acknowledged, seen."""
 
+import itertools
 import threading
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -8,8 +10,12 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from alerts.rules import parse_rule
+from api.cursor import Place, write_cursor
 from conf.settings import Settings
 from core.clock import ManualClock
 from stores.schema import bars_table
@@ -55,7 +61,7 @@ def test_rule_is_made_read_changed_and_deleted(client: httpx.Client) -> None:
     assert [each["id"] for each in client.get(RULES).json()["rules"]] == [made.json()["id"]]
     assert client.delete(place).status_code == 204
     assert client.get(place).status_code == client.delete(place).status_code == 404
-    assert client.get(RULES).json() == {"truncated": False, "rules": []}
+    assert client.get(RULES).json() == {"truncated": False, "next": None, "rules": []}
 
 
 def test_no_change_is_lost(client: httpx.Client) -> None:
@@ -131,6 +137,11 @@ def test_rule_is_tried_on_the_past_before_it_is_kept(client: httpx.Client, datab
     assert warm["fired"] == 1 and warm["alerts"][0]["since"] == warm["start"]  # from the first bar on
 
 
+def test_rule_on_an_indicator_is_kept_before_there_are_bars(client: httpx.Client) -> None:
+    trial = make(client, condition={"kind": "indicator", "expression": "rsi:14 > 70"})["trial"]
+    assert (trial["tried"], trial["bars"], trial["fired"]) == (True, 0, 0)
+
+
 def test_rule_on_health_cannot_be_tried_and_is_kept_all_the_same(client: httpx.Client) -> None:
     trial = make(client, condition={"kind": "health", "check": "bars_late", "seconds": 180})["trial"]
     assert not trial["tried"] and trial["why"] and trial["messages"] == 0
@@ -174,6 +185,72 @@ def test_alerts_are_listed_with_the_receipts_of_their_messages(client: httpx.Cli
         assert [each["id"] for each in found["alerts"]] == expected, query
         assert found["truncated"] is ("limit" in query)
     assert client.get("/api/v1/alerts", params={"state": "asleep"}).status_code == 422
+
+
+def walked(client: httpx.Client, path: str, name: str, sizes: list[int], add: Callable[[], Any], **asked: Any) -> Any:
+    """The rows of all pages, of sizes in turn; something is added before each page but the first."""
+    found, cursor = [], {}
+    for size in itertools.islice(itertools.cycle(sizes), 100):
+        answer = client.get(path, params=asked | cursor | {"limit": size})
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        found += page[name]
+        assert len(page[name]) == size if page["truncated"] else page["next"] is None
+        if page["next"] is None:
+            return found
+        cursor = {"cursor": page["next"]}
+        add()
+    raise AssertionError("the pages do not end")
+
+
+def test_pages_have_each_alert_once_and_in_order_while_others_begin_and_end(
+    client: httpx.Client, store_settings: Settings
+) -> None:
+    dsn = store_settings.postgres_dsn.get_secret_value()
+
+    @given(st.lists(st.sampled_from(["AAA", "BBB"]), max_size=12), st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    @examples(max_examples=12)
+    def check(symbols: list[str], sizes: list[int]) -> None:
+        with psycopg.connect(dsn) as connection:
+            connection.execute("TRUNCATE alerts, alert_deliveries")
+        held = [alert(store_settings, symbol=symbol) for symbol in symbols]
+        with psycopg.connect(dsn) as connection:  # begun in one moment, by twos
+            connection.execute(
+                "UPDATE alerts SET created_at = to_timestamp(1000 + place / 2) FROM (SELECT id,"
+                " row_number() OVER (ORDER BY created_at) AS place FROM alerts) AS placed WHERE placed.id = alerts.id"
+            )
+            wanted = connection.execute("SELECT id::text, symbol FROM alerts ORDER BY created_at DESC, id").fetchall()
+
+        def change() -> None:
+            alert(store_settings)
+            with psycopg.connect(dsn) as connection:
+                connection.execute("UPDATE alerts SET state = 'resolved', updated_at = clock_timestamp()")
+
+        found = [row["id"] for row in walked(client, "/api/v1/alerts", "alerts", sizes, change)]
+        assert found == [name for name, _ in wanted] and len(set(found)) == len(held)
+        found = [row["id"] for row in walked(client, "/api/v1/alerts", "alerts", sizes, lambda: None, symbol="BBB")]
+        assert found == [name for name, symbol in wanted if symbol == "BBB"]
+
+    check()
+
+
+def test_pages_have_each_rule_once_and_a_cursor_is_of_its_own_query(
+    client: httpx.Client, store_settings: Settings
+) -> None:
+    names = ["a", "B", "Zürich 5", "höher", "10", "9 %"]
+    for name in names:
+        make(client, name=name)
+    more = (make(client, name=f"!{number}") for number in range(9))  # before the place
+    found = walked(client, RULES, "rules", [2, 1], lambda: next(more))
+    assert [row["rule"]["name"] for row in found] == sorted(names, key=str.encode)
+    for _ in range(2):
+        alert(store_settings)
+    cursor = client.get("/api/v1/alerts", params={"limit": 1}).json()["next"]
+    made_up = write_cursor(Place("older", 1, identity="nobody"), ("alerts", None, None, None))
+    for path, asked in (("/api/v1/alerts", {"cursor": cursor, "symbol": "AAA"}), (RULES, {"cursor": cursor}),
+                        ("/api/v1/alerts", {"cursor": made_up}), ("/api/v1/alerts", {"cursor": "AAAA"})):  # fmt: skip
+        answer = client.get(path, params=asked)
+        assert answer.status_code == 422 and answer.json()["errors"][0]["parameter"] == "cursor", (path, asked)
 
 
 def test_alert_is_acknowledged_by_whoever_is_first(client: httpx.Client, store_settings: Settings) -> None:

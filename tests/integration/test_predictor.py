@@ -32,6 +32,7 @@ from stores.redis import bar_to_json
 from stores.schema import bars_table
 from stores.timescale import TimescaleStore
 from tests import factories
+from tests.receivers import until
 from tests.unit.ml.histories import BEGIN_US, MINUTE_US, walk
 
 AMOUNTS = ("open", "high", "low", "close", "volume", "notional")
@@ -53,7 +54,7 @@ def ready(settings: Settings, bundle: Bundle) -> Settings:
     shelf = Shelf(settings.models_path, "1m")
     shelf.save(bundle)
     shelf.promote(bundle.version)
-    return settings
+    return settings.model_copy(update={"ml_retrain_hours": 0})
 
 
 def history(symbol: str, last_us: int, count: int = 200) -> list[Bar]:
@@ -80,10 +81,11 @@ def store(settings: Settings, bars: list[Bar]) -> None:
     database.close()
 
 
-def publish(settings: Settings, *bars: Bar) -> None:
+def publish(settings: Settings, *bars: Bar, partition: int = 0) -> None:
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
     for bar in bars:
-        producer.produce(settings.topic(BARS), bar_to_json(msgspec.structs.asdict(bar)), key=bar.symbol)
+        value = bar_to_json(msgspec.structs.asdict(bar))
+        producer.produce(settings.topic(BARS), value, key=bar.symbol, partition=partition)
     assert producer.flush(10) == 0
 
 
@@ -139,7 +141,7 @@ def stored(settings: Settings, symbol: str) -> list[tuple[Any, ...]]:
 def test_served_equals_trained_through_an_amendment_and_nothing_is_said_afterwards(
     ready: Settings, bundle: Bundle
 ) -> None:
-    minute = time.time_ns() // 1000 // MINUTE_US * MINUTE_US
+    minute = (time.time_ns() // 1000 // MINUTE_US + 1) * MINUTE_US  # a minute at least until the first outcome
     bars = history("AAA", minute - MINUTE_US)
     *before, newest = bars
     store(ready, before)
@@ -164,6 +166,37 @@ def test_served_equals_trained_through_an_amendment_and_nothing_is_said_afterwar
     assert [row[:3] for row in rows] == expected(bundle, bars) + expected(bundle, now)
     assert all(in_time and model == bundle.version for *_, in_time, model in rows)
     assert server.made == len(rows) == 4 and stored(ready, "OLD") == []
+
+
+def test_backlog_spread_over_partitions_is_read_in_order_and_so_is_what_comes_after_a_restart(
+    ready: Settings, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ml.feeding.BATCH", 7)
+    minute = time.time_ns() // 1000 // MINUTE_US * MINUTE_US
+    bars, other = history("AAA", minute, 260), history("BBB", minute - MINUTE_US, 200)
+    before, backlog, newest = bars[:120], bars[120:-1], bars[-1]
+    store(ready, before + other[:-1])
+    dsn = ready.postgres_dsn.get_secret_value()
+    with serving(ready), listening(ready, "AAA") as following:
+        with psycopg.connect(dsn) as connection:
+            connection.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
+            publish(ready, other[-1])  # the predictor waits to write what it says of this one
+            waiting = (
+                "SELECT FROM pg_locks WHERE NOT granted AND relation = 'predictions'::regclass"
+                " AND mode = 'RowExclusiveLock'"
+            )
+            until(lambda: connection.execute(waiting).fetchall(), "it hangs")
+            for first in (1, 0):
+                publish(ready, *backlog[first::2], partition=first)
+            publish(ready, newest, partition=1)
+        while (message := following())["start"] < newest.start:  # of horizons that are not over yet
+            pass
+        assert said(message) == expected(bundle, bars)
+    store(ready, [*backlog, newest])
+    later = history("AAA", minute + MINUTE_US, 261)[-1:]
+    with serving(ready), listening(ready, "AAA") as following:
+        publish(ready, *later)
+        assert said(following()) == expected(bundle, bars + later)
 
 
 def test_database_refuses_what_comes_after_its_outcome(ready: Settings) -> None:

@@ -37,6 +37,8 @@ def test_message_says_how_often_and_between_which_values() -> None:
     made = message(RULE, "BTC-USD", notice(kind="reminder", crossings=7, total=1000, low=70.5, high=99.125))
     assert "began 7 times since the last message, 1000 in all, the first at 2024-05-01 13:30:00 UTC" in made.body
     assert "between 70.5 and 99.125" in made.body
+    once = message(RULE, "BTC-USD", notice(kind="resolved", crossings=0))
+    assert "began" not in once.body  # it says since when
     passed = message(RULE, "*", notice(kind="passed"))
     assert passed.title == "[warning] system: hot fired and is over"
     assert "from 2024-05-01 13:30:00 UTC to 2024-05-01 13:31:00 UTC" in passed.body

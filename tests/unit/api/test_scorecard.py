@@ -1,5 +1,6 @@
 """The scorecard's words and rows: what is said of sums that are known."""
 
+import struct
 from typing import Any
 
 import pytest
@@ -35,18 +36,22 @@ def test_verdict_claims_no_more_than_the_intervals(given: tuple[Any, ...], said:
     assert verdict(moved, blocks, {"coin": coin, "prior": prior}, {"zero": zero}) == said
 
 
+def said(probability: float, count: int = 4) -> bytes:
+    """As the database packs them."""
+    return struct.pack(f">{count}d", *[probability] * count)
+
+
 def sums(block: int, **changes: Any) -> dict[str, Any]:
     """A block of 10 predictions of which 8 moved, 4 of them up, half of them right."""
-    counts = {"made": 10, "known": 9, "other_session": 1, "abstained_return": 10, "abstained_rise": 0, "moved": 8}
-    scores = {"rises": 4, "right": 4.0, "brier": 2.0, "error": 9.9, "error_of_zero": 9.0}
+    counts = {"made": 10, "known": 9, "other_session": 1, "abstained_return": 10, "abstained_rise": 0}
+    scores = {"right": 4.0, "brier": 2.0, "error": 9.9, "error_of_zero": 9.0, "rose": said(0.4), "fell": said(0.3)}
     return {"model": "m1", "horizon": 1, "block": block} | counts | scores | changes
 
 
 def test_rows_are_by_newest_model_then_horizon_and_add_up() -> None:
     rows = [sums(block, model=model, horizon=horizon)
             for model in ("m1", "m2") for horizon in (15, 1) for block in range(7)]  # fmt: skip
-    classes = [{"model": "m2", "horizon": 1, "class": 1, "said": 0.4, "came": 0.5, "samples": 3}]
-    found = scorecard(rows, classes, MINUTE_US)
+    found = scorecard(rows, MINUTE_US)
     for row in found:
         Score.model_validate(row, strict=True)
     assert [(row["model"], row["horizon"]) for row in found] == [("m2", 1), ("m2", 15), ("m1", 1), ("m1", 15)]
@@ -56,13 +61,16 @@ def test_rows_are_by_newest_model_then_horizon_and_add_up() -> None:
     assert first["skill_of_rise"]["coin"] == first["skill_of_rise"]["prior"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert first["skill_of_return"]["zero"]["value"] == pytest.approx(-0.1)
     assert first["error_of_return"] == pytest.approx(1.1)
-    assert first["calibration"] == [{"said": 0.4, "came": 0.5, "samples": 3}] and found[1]["calibration"] == []
+    (*_, fifth), last = first["calibration"][:5], first["calibration"][-1]
+    assert [each["samples"] for each in first["calibration"]] == [6] * 6 + [5] * 4
+    assert (fifth["said"], fifth["came"]) == (pytest.approx(0.3 * 4 / 6 + 0.4 * 2 / 6), pytest.approx(2 / 6))
+    assert (last["said"], last["came"]) == (pytest.approx(0.4), 1.0)
 
 
 def test_blocks_in_which_nothing_moved_are_no_observations_of_the_direction() -> None:
-    still = [sums(block, known=0, moved=0, rises=0, right=0.0, brier=0.0, error=0.0, error_of_zero=0.0)
+    still = [sums(block, known=0, rose=b"", fell=b"", right=0.0, brier=0.0, error=0.0, error_of_zero=0.0)
              for block in range(9)]  # fmt: skip
-    (nothing,) = scorecard(still, [], MINUTE_US)
+    (nothing,) = scorecard(still, MINUTE_US)
     assert (nothing["blocks"], nothing["brier"], nothing["verdict"]) == (0, None, "No outcome is known yet.")
-    (early,) = scorecard([*still, *(sums(block) for block in range(9, 12))], [], MINUTE_US)
+    (early,) = scorecard([*still, *(sums(block) for block in range(9, 12))], MINUTE_US)
     assert early["blocks"] == 3 and early["direction_right"]["low"] is None

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.intervals import MINUTE_US
 from core.skill import (
@@ -12,6 +14,7 @@ from core.skill import (
     Estimate,
     Sums,
     block_us,
+    calibration,
     jackknife,
     ratio,
     skill,
@@ -112,3 +115,31 @@ def test_beating_and_losing_need_the_whole_interval() -> None:
 def test_a_block_is_an_hour_or_four_horizons() -> None:
     assert block_us(1, MINUTE_US) == block_us(15, MINUTE_US) == HOUR_US
     assert block_us(15, 5 * MINUTE_US) == 5 * HOUR_US
+
+
+def by_rank(came: np.ndarray, failed: np.ndarray, classes: int) -> list[tuple[float, float, int]]:
+    """The plain computation: in order of what was said, cut into parts, as SQL's ntile does it."""
+    said = np.concatenate([came, failed])
+    happened = np.concatenate([np.ones(len(came)), np.zeros(len(failed))])
+    order = np.argsort(said, kind="stable")
+    parts = np.array_split(order, classes)
+    return [(said[part].mean(), happened[part].mean(), len(part)) for part in parts if len(part)]
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 10), st.integers(0, 9))
+def test_calibration_is_that_of_ranks(rises: int, falls: int, classes: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    came, failed = random.random(rises), random.random(falls)
+    found = [(each.said, each.came, each.samples) for each in calibration(came, failed, classes)]
+    assert found == [pytest.approx(each, rel=1e-12) for each in by_rank(came, failed, classes)]
+
+
+@given(st.lists(st.sampled_from([0.4, 0.5, 0.6]), max_size=40), st.lists(st.sampled_from([0.4, 0.5]), max_size=40))
+def test_equal_probabilities_have_equal_shares_of_what_came(came: list[float], failed: list[float]) -> None:
+    found = calibration(np.array(came), np.array(failed), 10)
+    assert sum(each.samples for each in found) == len(came) + len(failed)
+    assert sum(each.came * each.samples for each in found) == pytest.approx(len(came))
+    for each in found:
+        if each.said in (0.4, 0.5, 0.6):
+            runs = came.count(each.said), failed.count(each.said)
+            assert each.came == pytest.approx(runs[0] / sum(runs))
