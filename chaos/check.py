@@ -9,7 +9,7 @@ import httpx
 import psycopg
 import redis
 
-from chaos import truth
+from chaos import revisions, truth
 from chaos.errors import ChaosError
 from chaos.feed import Feed
 from chaos.programs import environment
@@ -36,6 +36,7 @@ class Checks:
         bars = feed.bars()
         self.bars = truth.of_bars(bars)
         self.indicators = truth.expected_indicators(bars, settings)
+        self._said = feed.amended()
         self._keys = sorted({key[:2] for key in self.bars})
 
     def drain(self, seconds: float, say: Callable[[str], None]) -> Verdict:
@@ -56,8 +57,9 @@ class Checks:
     def verdicts(self, seconds: float) -> Iterator[Verdict]:
         """One by one; what is not right at first is looked at again until `seconds` are over."""
         deadline = time.monotonic() + seconds
-        for look in (self._log, self._lake, self._refused, self._stored, self._topic, self._redis, self._redis_values,
-                     self._stored_indicators, self._topic_indicators, self._api):  # fmt: skip
+        for look in (self._log, self._amending, self._lake, self._refused, self._stored, self._revisions, self._topic,
+                     self._redis, self._redis_values, self._stored_indicators, self._topic_indicators,
+                     self._api):  # fmt: skip
             found = _looked(look)
             while not found.right and time.monotonic() < deadline:
                 time.sleep(LOOK_SECONDS)
@@ -79,6 +81,10 @@ class Checks:
         found = self._database.count("SELECT count(DISTINCT (symbol, identity)) FROM ticks WHERE kind = 'trade'")
         return counted("ticks in the table", self._feed.sent, found)
 
+    def _amending(self) -> Verdict:
+        sql = "SELECT count(DISTINCT (symbol, identity)) FROM ticks WHERE kind IN ('correct', 'cancel')"
+        return counted("corrections and cancels", self._feed.amendments.distinct, self._database.count(sql))
+
     def _lake(self) -> Verdict:
         return counted("ticks in the lake", self._feed.sent, truth.lake_ticks(self._settings))
 
@@ -87,6 +93,9 @@ class Checks:
 
     def _stored(self) -> Verdict:
         return held_against("bars in PostgreSQL", self.bars, truth.values_of_rows(self._database.bars()))
+
+    def _revisions(self) -> Verdict:
+        return revisions.explained(self._database, self._said)
 
     def _topic(self) -> Verdict:
         return held_against("bars in the topic", self._rows(), self._shown(truth.of_topic(self._settings)))

@@ -12,10 +12,9 @@ import psutil
 
 from chaos.disk import Filler
 from chaos.feed import Feed
-from chaos.proxy import Mode, Proxy
-from chaos.servers import NAMES
+from chaos.proxy import Mode
+from chaos.servers import NAMES, Startable, Way
 from core.intervals import SECOND_US
-from local.server import Server
 
 OUTAGE_SECONDS = (4.0, 15.0)
 LONG_OUTAGE_SECONDS = (60.0, 90.0)
@@ -31,10 +30,10 @@ class Killable(Protocol):
 
 
 class Breakable(Protocol):
-    """Servers by name, each behind a proxy."""
+    """Servers by name, and the way to each."""
 
-    held: dict[str, Server]
-    proxies: dict[str, Proxy]
+    held: dict[str, Startable]
+    ways: dict[str, Way]
 
     def pause(self, name: str) -> list[psutil.Process]: ...
 
@@ -120,12 +119,12 @@ def _pause(name: str, span: tuple[float, float], target: Target) -> str:
 
 
 def _cut(name: str, mode: Mode, target: Target) -> str:
-    proxy = target.servers.proxies[name]
-    proxy.set(mode)
+    way = target.servers.ways[name]
+    way.set(mode)
     try:
-        return f"no network for {target.wait(OUTAGE_SECONDS):.1f} s"
+        return f"{way.how}, no network for {target.wait(OUTAGE_SECONDS):.1f} s"
     finally:
-        proxy.set("open")
+        way.set("open")
 
 
 def _skew(target: Target) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
+from chaos.amendments import Amendments, Key
 from chaos.errors import ChaosError
 from conf.settings import Settings
 from core import rulesets
@@ -22,7 +23,7 @@ from producers.defects import BROKEN
 from producers.expected import Ledger
 from producers.heartbeat import Heartbeat
 from producers.market import PRICE_SCALE, SIZE_SCALE, pick_symbols
-from producers.publish import Publisher
+from producers.publish import Publisher, encode
 from producers.simulator import Emission, SimulatorConfig, simulate
 
 SKEWED = ("SKEW-A", "SKEW-B")
@@ -48,6 +49,8 @@ class Market:
     duplicates: float = 0.03
     malformed: float = 0.005
     future: float = 0.002
+    corrected: float = 0.001
+    cancelled: float = 0.001
 
     def start_us(self, now_us: int) -> int:
         """So far in the past, on a quarter of an hour, that no stamp is ever ahead of the broker's clock."""
@@ -77,6 +80,7 @@ class Feed:
         self.refused = 0
         """Records sent that are no ticks."""
         self.ticks: dict[str, list[Tick]] = {"m": [], "s": []}
+        self.amendments = Amendments(market.seed + 2, market.corrected, market.cancelled)
         self.last_us = self._start_us
 
     def start(self) -> None:
@@ -115,19 +119,23 @@ class Feed:
         return ", ".join(name for name, _, _ in chosen)
 
     def bars(self) -> list[Bar]:
-        """Every bar that must come out, by the simulator's own rule, late ticks and all."""
+        """Every bar that must come out, by the simulator's own rule: late ticks, corrections, cancels and all."""
         found: list[Bar] = []
         rules = rulesets.load(self._settings.ruleset).id
         for run, config in (("m", self._main), ("s", self._second)):
             ledger = Ledger(config.symbols, config.run, _NEVER_LATE_US)
             if self.ticks[run]:
-                ledger.add(*_columns(self.ticks[run], config.symbols))
+                ledger.add(*_columns(self.amendments.applied(self.ticks[run]), config.symbols))
             found += ledger.bars(self._settings.bar_intervals, rules)
         return found
 
+    def amended(self) -> dict[str, set[Key]]:
+        """The bars of trades that something was said of, by reason; see `Amendments.bars`."""
+        return self.amendments.bars([*self.ticks["m"], *self.ticks["s"]], self._settings.bar_intervals)
+
     @property
     def sent(self) -> int:
-        """Ticks that have to count, each once."""
+        """Trades that have to be in the log, each once."""
         return sum(map(len, self.ticks.values()))
 
     def _config(self, symbols: tuple[str, ...], rate: float, run: str, seed: int) -> SimulatorConfig:
@@ -162,6 +170,8 @@ class Feed:
 
     def _send(self, run: str, emission: Emission) -> None:
         self._heartbeat.beat_if_due(emission.due_us, emission.due_us)
+        for record in self.amendments.due(emission.due_us):
+            self._publisher.send_raw(record.symbol.encode(), encode(record))
         value = emission.body
         if emission.kind in _COUNTING:
             tick = _tick.decode(emission.body)
@@ -171,6 +181,7 @@ class Feed:
                 self.counts["skewed"] += 1
             self.ticks[run].append(tick)
             self.last_us = max(self.last_us, tick.event_us)
+            self.amendments.sent(tick, emission.due_us)
         self.refused += emission.kind in ("malformed", "future")
         self.counts[emission.kind] += 1
         self._publisher.send_raw(emission.key, value)

@@ -1,12 +1,13 @@
-"""A TCP proxy on loopback that can be cut: the network between the programs and a server.
+"""A TCP proxy that can be cut: the network between the programs and a server, where namespaces cannot be had.
 
-Namespaces cannot be used, since the servers listen on loopback alone. `refuse` resets what is open and refuses what
-comes; `silent` keeps everything open and passes nothing on, as a cable that was pulled does.
+`refuse` resets what is open and refuses what comes; `silent` keeps everything open and passes nothing on, as a cable
+that was pulled does.
 """
 
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
 from typing import Literal
 
 from local.server import HOST
@@ -16,13 +17,19 @@ _BYTES = 1 << 16
 
 
 class Proxy:
-    """Forwards `port` to `target`, from a thread of its own. Use as a context manager."""
+    """Forwards `host:port` to `target` on loopback, from a thread of its own. Use as a context manager.
 
-    def __init__(self, port: int, target: int) -> None:
-        self.port = port
+    `first` is what that thread does before anything else.
+    """
+
+    how = "a TCP proxy"
+
+    def __init__(self, port: int, target: int, host: str = HOST, first: Callable[[], None] = lambda: None) -> None:
+        self.host, self.port = host, port
         self._target = target
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy-{port}", daemon=True)
+        self._first = first
+        self._thread = threading.Thread(target=self._live, name=f"proxy-{port}", daemon=True)
         self._mode: Mode = "open"
         self._flows = asyncio.Event()
         self._flows.set()
@@ -45,11 +52,15 @@ class Proxy:
         """From now on."""
         self._run(self._set(mode))
 
+    def _live(self) -> None:
+        self._first()
+        self._loop.run_forever()
+
     def _run(self, work: object) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)  # type: ignore[arg-type]
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, HOST, self.port)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
 
     async def _close(self) -> None:
         if self._server is not None:

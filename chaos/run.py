@@ -21,6 +21,7 @@ from chaos.disk import Filler, small_disk
 from chaos.faults import Target, deck, faults
 from chaos.feed import Feed, Market
 from chaos.programs import Programs
+from chaos.revisions import by_reason
 from chaos.servers import Servers, started
 from chaos.truth import Database, Verdict
 from conf.settings import Settings
@@ -49,6 +50,8 @@ class Outcome:
     revisions: dict[str, int] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    network: str = ""
+    """What was cut."""
     seconds: float = 0.0
 
     @property
@@ -91,6 +94,9 @@ def run(plan: Plan, say: Callable[[str], None], keep: bool = False) -> Outcome:
 def _whole(plan: Plan, folder: Path, outcome: Outcome, say: Callable[[str], None], held: contextlib.ExitStack) -> None:
     servers = held.enter_context(started(folder))
     settings = _settings(servers, folder)
+    outcome.network = servers.ways["kafka"].how
+    if servers.problem:
+        outcome.left_out.append(f"the network between namespaces: {servers.problem}; a TCP proxy was cut instead")
     on_disk = held.enter_context(small_disk(settings.checkpoint_path))
     if not on_disk:
         outcome.left_out.append("full disk of the checkpoints: no file system may be mounted here")
@@ -102,6 +108,7 @@ def _whole(plan: Plan, folder: Path, outcome: Outcome, say: Callable[[str], None
     held.callback(feed.close)
     programs = held.enter_context(Programs(settings, folder / "programs.log", plan.everything))
     say(f"a stack in {folder}, {plan.market.rate:g} ticks/s, seed {plan.seed}; its output: programs.log")
+    say(f"the network that is cut: {outcome.network}")
     feed.start()
     filler = Filler(settings.checkpoint_path) if on_disk else None
     target = Target(programs, servers, feed, filler, random.Random(plan.seed), threading.Event())
@@ -110,14 +117,14 @@ def _whole(plan: Plan, folder: Path, outcome: Outcome, say: Callable[[str], None
     say("the feed ends; waiting until everything has come to rest")
     feed.stop()
     feed.close_bars()
-    outcome.sent = {**feed.counts, "ticks that count": feed.sent, "refused": feed.refused}
+    outcome.sent = {**feed.counts, **feed.amendments.counts, "ticks that count": feed.sent, "refused": feed.refused}
     checks = Checks(settings, feed, f"http://127.0.0.1:{settings.api_port}", folder)
     outcome.verdicts.append(stuck or checks.drain(plan.drain_seconds, say))
     for verdict in checks.verdicts(60):
         say(told(verdict))
         outcome.verdicts.append(verdict)
     outcome.starts = programs.starts()
-    outcome.revisions = _revisions(settings)
+    outcome.revisions = by_reason(Database(settings))
 
 
 def _break(
@@ -212,13 +219,6 @@ def _settings(servers: Servers, folder: Path) -> Settings:
         reconcile_minutes=10_000,
         backup_path=folder / "backups",
     )
-
-
-def _revisions(settings: Settings) -> dict[str, int]:
-    rows = Database(settings).rows("SELECT coalesce(reason, 'final') AS reason, count(*) AS n FROM bars GROUP BY 1")
-    return {row["reason"]: row["n"] for row in rows} | {
-        "older revisions": Database(settings).count("SELECT count(*) FROM bar_revisions")
-    }
 
 
 def _remove(folder: Path, keep: bool, say: Callable[[str], None]) -> None:

@@ -56,9 +56,9 @@ def held_against(what: str, expected: Mapping[Key, Any], found: Mapping[Key, Any
     different = sorted(key for key in expected.keys() & found.keys() if expected[key] != found[key])
     first = ""
     if different:
-        first = f"{_named(different[0])}: {_difference(expected[different[0]], found[different[0]])}"
+        first = f"{named(different[0])}: {_difference(expected[different[0]], found[different[0]])}"
     elif missing or extra:
-        first = f"{_named((missing or extra)[0])} is {'missing' if missing else 'too many'}"
+        first = f"{named((missing or extra)[0])} is {'missing' if missing else 'too many'}"
     return Verdict(what, len(expected), len(missing), len(extra), len(different), first)
 
 
@@ -245,7 +245,8 @@ def _floats(row: Mapping[str, Any]) -> dict[str, float]:
     return {name: np.nan if row[name] is None else float(row[name]) for name in _INPUTS}
 
 
-def _named(key: Key) -> str:
+def named(key: Key) -> str:
+    """A bar in words."""
     return f"{key[0]} {key[1]} {pd.Timestamp(key[2], unit='us', tz='UTC'):%Y-%m-%dT%H:%M:%SZ}"
 
 

@@ -4,21 +4,21 @@ docs/decisions/0005 says why this is not `transformWithState`.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
+from numpy.typing import NDArray
 
 from conf.settings import Settings
 from core.errors import StoreUnavailable
 from core.indicators.base import Array
 from core.indicators.keyed import KeyedStates
 from core.indicators.sets import IndicatorSet, bars_of, values_json
-from core.intervals import INTERVALS, Interval
+from core.intervals import Interval
+from jobs.stored_bars import NEVER, History, as_stored, edges, new_of
 from stores.files import write_atomically
 from stores.schema import INDICATOR_SCHEMA
 
@@ -26,7 +26,6 @@ _INPUTS = ("open", "high", "low", "close", "volume", "notional")
 _SAVED = pa.schema([(name, pa.string()) for name in ("interval", "symbol", "specs")] + [("state", pa.binary())])
 _INITIAL = -1
 _AMENDED = b"amended"
-_NEVER = 1 << 62
 # A series of at most so many bars is made again from its first; of a longer one this many are more than stable.
 EXACT_BARS = 100_000
 _KEPT_VERSIONS = 5
@@ -50,6 +49,15 @@ class BatchIndicators:
     def rows(self, final: pa.Table) -> pa.Table:
         """A batch of INDICATOR_SCHEMA for bars of BAR_SCHEMA, all newer than those of the calls before."""
         return pa.concat_tables([self._of_interval(final, interval) for interval in self._states])
+
+    def taken_in(self, final: pa.Table) -> NDArray[np.bool_]:
+        """Of each bar, whether the state of its series is one after that bar, or after a newer one."""
+        names, intervals = final["symbol"].to_numpy(), final["interval"].to_numpy()
+        start, found = final["start"].cast(pa.int64()).to_numpy(), np.zeros(len(final), np.bool_)
+        for interval, held in self._states.items():
+            own = intervals == interval
+            found[own] = start[own] <= held.indicators.started(held.of(names[own].tolist()))
+        return found
 
     def states(self) -> pa.Table:
         """What `restore` takes: a row per interval and symbol."""
@@ -83,6 +91,11 @@ class BatchIndicators:
             own = held.indicators
             held.put(symbol, own.initial(1)[0] if state is None else own.adopt(own.specs, state))
 
+    def started(self, symbol: str, interval: str) -> int:
+        """The start of the last bar that the state of a series has taken in, epoch microseconds; 0 before the first."""
+        held = self._states.get(interval)
+        return 0 if held is None else int(held.indicators.started(held.of([symbol]))[0])
+
     def _of_interval(self, final: pa.Table, interval: str) -> pa.Table:
         bars = final.filter(pc.equal(final["interval"], interval))
         held, symbols = self._states[interval], bars["symbol"].to_pylist()
@@ -102,31 +115,13 @@ class BatchIndicators:
         return pa.table(columns).cast(INDICATOR_SCHEMA)
 
 
-class History(Protocol):
-    """What the database knows of amended series; every call raises StoreUnavailable."""
-
-    def amended_since(self, number: int) -> Sequence[tuple[str, str, int]]:
-        """`(symbol, interval, number)` of the series of which a bar was amended after that number, by number."""
-        ...
-
-    def doubt(self, keys: Sequence[tuple[str, str]]) -> None:
-        """The indicators of these (symbol, interval) may not follow an amendment: reconciling is to look again."""
-        ...
-
-    def state_before(self, symbol: str, interval: str, before_us: int) -> tuple[str, bytes] | None:
-        """Specs and state after the last bar before a moment, where the state of just that bar is held."""
-        ...
-
-    def bars_of(self, symbol: str, interval: str, before_us: int, count: int) -> pa.Table:
-        """The last `count` bars before a moment, as BAR_SCHEMA."""
-        ...
-
-
 class FinalIndicators:
     """The indicators of the final query. Their states lie beside Spark's own, a version per micro-batch with bars.
 
     Spark repeats a micro-batch that it did not commit with the same bars; it then goes on from the version before it.
-    A query without any version begins with what `initial` gives: the states saved with the newest bars.
+    A query without any version begins with what `initial` gives: the states saved with the newest bars. It makes the
+    bars of all that the topic has once more; these have their indicators, which stay as they are, and the first bar
+    that is newer goes on from the states. Bars that no store knows, of a replay of older data, are a new history.
     """
 
     def __init__(
@@ -153,14 +148,15 @@ class FinalIndicators:
             if self._done is None or self._done >= batch_id:
                 self._restore(batch_id)
             made_of = final if self._history is None else self._follow(self._history, final)
-            rows = self._indicators.rows(made_of)
+            new, stored = (made_of, None) if self._history is None else new_of(made_of, self._indicators, self._history)
+            rows = self._indicators.rows(new)
             self._save(batch_id)
         except OSError as error:
             raise StoreUnavailable(
                 "checkpoint", f"{error.strerror or error}: {error.filename or self._folder}"
             ) from None
         self._done = batch_id
-        return rows
+        return rows if stored is None else pa.concat_tables([stored, rows])
 
     def _restore(self, batch_id: int) -> None:
         before = [version for version in self._versions() if version < batch_id]
@@ -170,9 +166,22 @@ class FinalIndicators:
             self._indicators.restore(saved)
             self._amended = int((saved.schema.metadata or {}).get(_AMENDED, 0))
         else:
+            # First: what is amended after it is followed, as ever.
+            self._amended = self._newest_amendment()
             self._indicators.restore(self._initial())
             # Should this batch be repeated, the stores have its own states by then.
             self._save(_INITIAL)
+
+    def _newest_amendment(self) -> int:
+        """The number of the last amendment, which the states of the database have."""
+        try:
+            amended = [] if self._history is None else self._history.amended_since(0)
+            if self._history is not None and amended:
+                # Whoever was here before may have died with doubts.
+                self._history.doubt(sorted({(symbol, interval) for symbol, interval, _ in amended}))
+        except StoreUnavailable:
+            return 0  # then each is followed, from the stored bars
+        return max((number for _, _, number in amended), default=0)
 
     def _follow(self, history: History, final: pa.Table) -> pa.Table:
         """Make the states of amended series again, from the stored bars before those of this batch.
@@ -195,18 +204,27 @@ class FinalIndicators:
             # Whoever was here before may have died with doubts.
             history.doubt(sorted({(symbol, interval) for symbol, interval, _ in amended}))
         for symbol, interval, number in amended:
-            self._remake(history, symbol, interval, _first_start(final, symbol, interval))
-            final = _as_stored(history, final, symbol, interval)
+            self._remake(history, symbol, interval, *edges(final, symbol, interval))
+            final = as_stored(history, final, symbol, interval)
             self._amended = number
         return final
 
-    def _remake(self, history: History, symbol: str, interval: str, before_us: int) -> None:
-        """The state of a series after its last stored bar before this moment."""
+    def _remake(self, history: History, symbol: str, interval: str, first_us: int, last_us: int) -> None:
+        """The state of a series after its last stored bar before the first of this batch.
+
+        Where bars come once more, and newer ones than all of these are stored, the newest state: they are not stepped.
+        """
+        if self._put(history, symbol, interval, NEVER) and self._indicators.started(symbol, interval) > last_us:
+            return
+        if not self._put(history, symbol, interval, first_us):
+            self._indicators.rows(history.bars_of(symbol, interval, first_us, EXACT_BARS))
+
+    def _put(self, history: History, symbol: str, interval: str, before_us: int) -> bool:
+        """Go on from the stored state after the last bar before a moment, if there is one of this set; else anew."""
         specs, state = history.state_before(symbol, interval, before_us) or ("", None)
         known = state if specs == self._indicators.specs(interval) else None
         self._indicators.put(symbol, interval, known)
-        if known is None:
-            self._indicators.rows(history.bars_of(symbol, interval, before_us, EXACT_BARS))
+        return known is not None
 
     def _save(self, batch_id: int) -> None:
         write_atomically(self._path(batch_id), _version(self._indicators.states(), self._amended))
@@ -234,40 +252,6 @@ def _version(states: pa.Table, amended: int) -> bytes:
         writer.write_table(held)
     data: bytes = sink.getvalue().to_pybytes()
     return data
-
-
-def _as_stored(history: History, final: pa.Table, symbol: str, interval: str) -> pa.Table:
-    """A batch in which the stored bars of a series, where they are newer or more, take the place of its own."""
-    mine = pc.and_(pc.equal(final["symbol"], symbol), pc.equal(final["interval"], interval))
-    revs = dict(zip(final.filter(mine)["start"].to_pylist(), final.filter(mine)["rev"].to_pylist(), strict=True))
-    if not revs:
-        return final
-    first, last = min(revs), max(revs)
-    count = (last - first) // timedelta(microseconds=INTERVALS[interval].us) + 1
-    stored = history.bars_of(symbol, interval, _micros(last) + 1, count)
-    newer = pa.array(
-        [start >= first and rev > revs.get(start, -1) for start, rev in zip(*_columns(stored), strict=True)], pa.bool_()
-    )
-    taken = stored.filter(newer)
-    if not taken.num_rows:
-        return final
-    given_up = pc.and_(mine, pc.is_in(final["start"], taken["start"].cast(final["start"].type).combine_chunks()))
-    return pa.concat_tables([final.filter(pc.invert(given_up)), taken.select(final.column_names).cast(final.schema)])
-
-
-def _columns(bars: pa.Table) -> tuple[list[datetime], list[int]]:
-    return bars["start"].to_pylist(), bars["rev"].to_pylist()
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def _first_start(final: pa.Table, symbol: str, interval: str) -> int:
-    """The start of the first bar of a series in a batch, epoch microseconds; without one, later than any."""
-    own = final.filter(pc.and_(pc.equal(final["symbol"], symbol), pc.equal(final["interval"], interval)))
-    found: int | None = pc.min(own["start"].cast(pa.int64())).as_py()
-    return _NEVER if found is None else found
 
 
 def _floats(amounts: pa.ChunkedArray) -> Array:

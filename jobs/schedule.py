@@ -7,13 +7,13 @@ import threading
 from collections.abc import Sequence
 
 from conf.logs import configure_logs
+from conf.schedule import JOBS, Entry, entries
 from conf.settings import Settings, load_settings
 from core.clock import SystemClock
 from core.errors import StoreUnavailable, TickstreamError
-from jobs.scheduling.commands import JOBS, day_before, job_named
+from jobs.scheduling.commands import command_of, day_before
 from jobs.scheduling.runner import run_job
 from jobs.scheduling.scheduler import Scheduler
-from jobs.scheduling.times import Entry, entries
 from stores.job_runs import JobRun, JobRuns
 
 _EXAMPLES = """examples:
@@ -52,21 +52,21 @@ def _keep_running(settings: Settings, planned: Sequence[Entry]) -> int:
 
 def _run(settings: Settings, name: str, due_us: int | None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    job = job_named(name)
+    command = command_of(name)
     due_us = SystemClock().now_us() if due_us is None else due_us
     (entry,) = entries(f"{name}=0 0 1 1 *", settings.schedule_time_zone)
-    return run_job(settings, name, job.command(settings, day_before(entry.local(due_us))), due_us)
+    return run_job(settings, name, command(settings, day_before(entry.local(due_us))), due_us)
 
 
 def _list(settings: Settings, planned: Sequence[Entry]) -> int:
     last = _last(settings)
     now_us = SystemClock().now_us()
     by_name = {entry.name: entry for entry in planned}
-    for name, job in JOBS.items():
+    for name, text in JOBS.items():
         entry = by_name.get(name)
         due = "not scheduled" if entry is None else f"{entry.local(next(entry.after(now_us))):%Y-%m-%d %H:%M %Z}"
         cron = "-" if entry is None else entry.cron
-        sys.stdout.write(f"{name:<13} {cron:<14} next {due:<21} {_told(last, name)}  ({job.text})\n")
+        sys.stdout.write(f"{name:<13} {cron:<14} next {due:<21} {_told(last, name)}  ({text})\n")
     return 0
 
 

@@ -123,6 +123,14 @@ class Sinks:
         """The last `count` bars of a series before a moment, in microseconds, as the database has them."""
         return self._timescale.read_bars_before([(symbol, interval)], before_us, count)
 
+    def indicators_at(self, bars: pa.Table, interval: str, specs: str) -> pa.Table:
+        """The stored indicators of these bars, without states, of the series whose state is of this set."""
+        return self._timescale.read_indicators_at(bars, interval, specs)
+
+    def missed(self, series: Sequence[tuple[str, str, int]]) -> None:
+        """Indicators of (symbol, interval) are lacking from a start on: let reconciling make them."""
+        self._timescale.miss(series)
+
     def write_log(self, rows: pa.Table) -> None:
         """Archive rows: dead letters first, then the table `ticks`; of a retried batch only dead letters repeat."""
         self.write_dead(dead_letters(rows))

@@ -20,6 +20,20 @@ _NEWEST = sql.SQL(
 )
 _LATEST = sql.SQL("SELECT {} FROM job_runs ORDER BY id DESC LIMIT %s")
 _LOCK_SPACE = 1_720_314  # any number that nobody else uses as the first of two
+# A run whose runner died is noted as lost when the next one begins; until then nobody holds its lock.
+LAST_RUNS = f"""
+    SELECT run.id, asked.job, {EPOCH_US.format("run.due_at")} AS due_us, {EPOCH_US.format("run.began_at")} AS began_us,
+           {EPOCH_US.format("run.ended_at")} AS ended_us, run.exit_code, run.detail,
+           CASE WHEN run.state <> 'running' OR EXISTS (
+               SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND classid::bigint = {_LOCK_SPACE}
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                   AND objid::bigint = hashtext(asked.job)::bigint & 4294967295)
+           THEN run.state ELSE 'lost' END AS state
+    FROM unnest(%(jobs)s::text[]) AS asked (job), LATERAL (
+        SELECT * FROM job_runs WHERE job_runs.job = asked.job ORDER BY due_at DESC, id DESC LIMIT %(count)s) AS run
+    ORDER BY asked.job, run.due_at DESC, run.id DESC
+"""
+"""The last `count` runs of each of `jobs`, newest first, as `JobRun` has them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from stores.job_runs import LAST_RUNS, JobRun
 from stores.postgres import EPOCH_US, LATEST_US, to_time
 from stores.timescale_reads import TimescaleReader
 
@@ -205,6 +206,10 @@ class MarketReader(TimescaleReader):
         noticed (`newest`, None for never)."""
         (row,) = await self._rows(_GAPS, {"since": to_time(since_us)})
         return row
+
+    async def job_runs(self, jobs: Sequence[str], count: int) -> list[JobRun]:
+        """The last `count` runs of each of these jobs, by job, the newest first."""
+        return [JobRun(**row) for row in await self._rows(LAST_RUNS, {"jobs": list(jobs), "count": count})]
 
 
 def _window(intervals: Sequence[str], from_us: int, to_us: int) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from psycopg import errors
 from psycopg_pool import ConnectionPool
 
 from conf.settings import Settings
+from stores.amending import note
 from stores.copying import csv_bytes
 from stores.migrations import Retention, migrate
 from stores.postgres import NAME, connect_args, to_time, translated
-from stores.schema import BAR_SCHEMA, STATE_SCHEMA, TICK_SCHEMA
+from stores.schema import BAR_SCHEMA, INDICATOR_SCHEMA, STATE_SCHEMA, TICK_SCHEMA
 from stores.staging import BARS, INDICATORS, STATES, TICKS, Staging, copy_csv
 from stores.timescale_reads import TimescaleReader
 
@@ -71,6 +72,13 @@ _STATE_BEFORE = """
 _DOUBT = """
     UPDATE amended_series SET settled = false
     WHERE (symbol, "interval") IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+"""
+INDICATOR_COLUMNS = [name for name in INDICATOR_SCHEMA.names if name != "state"]
+_READ_INDICATORS_AT = f"""
+    SELECT {", ".join('i."values"::text' if name == "values" else f'i."{name}"' for name in INDICATOR_COLUMNS)}
+    FROM unnest(%s::text[], %s::timestamptz[]) AS asked (s, a)
+        JOIN indicator_states AS t ON t.symbol = s AND t."interval" = %s AND t.specs = %s
+        JOIN indicators AS i ON i.symbol = s AND i."interval" = t."interval" AND i."start" = a
 """
 # What reconciling has to look at. A minute is locked until the ticks are there to be seen.
 _TOUCH = """
@@ -127,6 +135,23 @@ class TimescaleStore:
         with self._transaction() as connection:
             rows = connection.execute(_READ_BARS_BEFORE, [symbols, intervals, to_time(before_us), count]).fetchall()
         return pa.Table.from_pylist([dict(zip(BAR_SCHEMA.names, row, strict=True)) for row in rows], schema=BAR_SCHEMA)
+
+    def read_indicators_at(self, bars: pa.Table, interval: str, specs: str) -> pa.Table:
+        """The indicators of these bars of an interval, as INDICATOR_SCHEMA without states, of the series whose state is
+        of this set."""
+        asked = [bars["symbol"].to_pylist(), bars["start"].to_pylist(), interval, specs]
+        with self._transaction() as connection:
+            rows = connection.execute(_READ_INDICATORS_AT, asked).fetchall()
+        none = {"state": None}
+        return pa.Table.from_pylist(
+            [dict(zip(INDICATOR_COLUMNS, row, strict=True)) | none for row in rows], schema=INDICATOR_SCHEMA
+        )
+
+    def miss(self, series: Sequence[tuple[str, str, int]]) -> None:
+        """Let reconciling look at the indicators of (symbol, interval) from a start on, in microseconds."""
+        with self._transaction() as connection:
+            for symbol, interval, from_us in series:
+                note(connection, symbol, interval, from_us, restated=False)
 
     def amended_since(self, number: int) -> list[tuple[str, str, int]]:
         """`(symbol, interval, number)` of the series of which a bar was amended after that number, by number."""

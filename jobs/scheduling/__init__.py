@@ -1,1 +1,1 @@
-"""The light scheduler: when jobs are due (`times`), what they are (`commands`), running one and running them all."""
+"""The light scheduler: the command of each job, running one, running them all. When: `conf.schedule`."""

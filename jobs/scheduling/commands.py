@@ -1,4 +1,4 @@
-"""The jobs that a schedule may name, and the command that each of them is."""
+"""The command that each job of a schedule is; their names are in `conf.schedule`."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from conf.schedule import known
 from conf.settings import Settings
-from core.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,7 @@ class Day:
         return datetime.combine(self.date + timedelta(days=1), time(), self.zone).isoformat()
 
 
-@dataclass(frozen=True)
-class Job:
-    """What it does in words, and its command for a day."""
-
-    text: str
-    command: Callable[[Settings, Day], Sequence[str]]
+Command = Callable[[Settings, Day], Sequence[str]]
 
 
 def _python(*words: str) -> list[str]:
@@ -45,26 +40,19 @@ def _verify(settings: Settings, day: Day) -> list[str]:
     return _python("jobs.verify", "--data", str(ticks), "--engine", "python", "--ruleset", settings.ruleset)
 
 
-JOBS: dict[str, Job] = {
-    "backup": Job("a backup, older ones removed", lambda _, __: _python("jobs.backup", "create")),
-    "check-backup": Job("every byte of the newest backup", lambda _, __: _python("jobs.backup", "check")),
-    "export": Job(
-        "the newest days as Parquet, amended ones anew", lambda _, __: _python("jobs.export", "--last", "3", "--force")
-    ),
-    "reconcile": Job(
-        "every bar of the day before against the tick log",
-        lambda _, day: ["./spark-submit.sh", "jobs/reconcile.py", "--from", day.start, "--to", day.end],
-    ),
-    "retention": Job("rows that are too old", lambda _, __: _python("stores", "retention")),
-    "verify": Job("the lake's ticks of the day before (in UTC) under schedules that must not matter", _verify),
+COMMANDS: dict[str, Command] = {
+    "backup": lambda _, __: _python("jobs.backup", "create"),
+    "check-backup": lambda _, __: _python("jobs.backup", "check"),
+    "export": lambda _, __: _python("jobs.export", "--last", "3", "--force"),
+    "reconcile": lambda _, day: ["./spark-submit.sh", "jobs/reconcile.py", "--from", day.start, "--to", day.end],
+    "retention": lambda _, __: _python("stores", "retention"),
+    "verify": _verify,
 }
 
 
-def job_named(name: str) -> Job:
-    """Raises ConfigError for an unknown one."""
-    if name not in JOBS:
-        raise ConfigError(f"unknown job {name!r}; known: {', '.join(JOBS)}")
-    return JOBS[name]
+def command_of(name: str) -> Command:
+    """Raises ConfigError for an unknown job."""
+    return COMMANDS[known(name)]
 
 
 def day_before(due: datetime) -> Day:

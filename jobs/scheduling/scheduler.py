@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from conf.schedule import Entry
 from conf.settings import Settings
 from core.clock import Clock
 from core.errors import StoreUnavailable
 from jobs.scheduling.runner import ALREADY_RUNS, NO_STORE
-from jobs.scheduling.times import Entry
 from local.jars import ROOT
 from stores.job_runs import JobRuns
 

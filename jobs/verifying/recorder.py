@@ -70,6 +70,12 @@ class Recorder:
     def bars_of(self, symbol: str, interval: str, before_us: int, count: int) -> pa.Table:  # noqa: ARG002
         return BAR_SCHEMA.empty_table()
 
+    def indicators_at(self, bars: pa.Table, interval: str, specs: str) -> pa.Table:  # noqa: ARG002
+        return INDICATOR_SCHEMA.empty_table()
+
+    def missed(self, series: Sequence[tuple[str, str, int]]) -> None:
+        """Nothing is ever stored here."""
+
     def _keep(self, name: str, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, table.schema) as writer:

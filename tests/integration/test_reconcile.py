@@ -1,6 +1,7 @@
 """What reconciling amends and why, what it leaves alone, and what becomes of it when it is stopped halfway."""
 
 import random
+import shutil
 import time
 from datetime import timedelta
 from decimal import Decimal
@@ -119,6 +120,28 @@ def test_corrections_and_cancels_amend_their_bars(system: System) -> None:
     again = system.reconcile()
     assert reasons(again) == dict.fromkeys(of_trades(corrected_one), "correction")
     assert {each.bar["rev"] for each in again.amended} >= {3}
+    system.assert_stores_hold(expected(system))
+
+
+def test_a_new_checkpoint_makes_old_bars_again_and_no_history_is_lost(system: System) -> None:
+    made = trades(3, 45, 260)
+    late = made[150]
+    system.archive([each for each in made if each is not late])
+    bars = system.fold()
+    old = [bar for bar in bars if bar.end <= MONDAY_US + 30 * MINUTE_US]
+    assert any(each.start <= late.event_us < each.end for each in old)
+    system.final(old)
+    system.reconcile()
+    system.archive([late])
+    assert {each.bar["rev"] for each in system.reconcile().amended} == {2}
+    shutil.rmtree(system.settings.checkpoint_path / "final")
+    system.new_driver()
+    # The topic begins at minute 15: bars as they were before the amendment, in two batches, and then what is new.
+    for since, until in ((15, 25), (25, 45)):
+        span = range(MONDAY_US + since * MINUTE_US + 1, MONDAY_US + until * MINUTE_US + 1)
+        system.final([bar for bar in bars if bar.end in span and bar.start >= MONDAY_US + 15 * MINUTE_US])
+    system.assert_stores_hold(expected(system))
+    assert system.reconcile().amended == []
     system.assert_stores_hold(expected(system))
 
 

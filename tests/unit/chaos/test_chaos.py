@@ -1,37 +1,48 @@
 """The suite's own parts: would it notice? Comparisons, the truth, the faults that it draws, the proxy that it cuts."""
 
+import contextlib
+import errno
 import json
 import os
 import random
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
+import redis
 
 from chaos.__main__ import main, report
+from chaos.amendments import Amendments
 from chaos.disk import Filler, small_disk
+from chaos.errors import ChaosError
 from chaos.faults import OUTAGE_SECONDS, Target, deck, faults
 from chaos.feed import Feed, Market, poisons
+from chaos.network import Behind, Cable, Namespace
 from chaos.proxy import Proxy
+from chaos.revisions import held
 from chaos.run import Outcome, told
-from chaos.servers import NAMES, ProxiedKafka, Servers
+from chaos.servers import NAMES, ReachedKafka, Servers, _spaces
 from chaos.truth import Verdict, counted, expected_indicators, held_against, newest, of_bars
 from conf.settings import Settings
 from core import rulesets
 from core.bars import fold_bars
+from core.corrections import corrected
 from core.errors import InvalidTick
 from core.intervals import INTERVALS, MINUTE_US, SECOND_US
 from core.records import Tick
 from core.validate import check
 from local.programs import Feed as LocalFeed
 from local.programs import programs
+from local.redis import Redis
 from local.server import free_port
 from producers.simulator import simulate
-from tests.factories import MONDAY_US, bar
+from tests.factories import MONDAY_US, bar, tick
+from tests.reconciling import tick_row
 
 KEY = ("A", "1m", MONDAY_US)
 CARRYING = ["live", "stores", "relay", "ticks", "api"]
@@ -63,7 +74,8 @@ class Silent:
 def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
     """A feed without a broker."""
     monkeypatch.setattr("chaos.feed.Publisher", Silent)
-    return Feed(settings(), Market(symbols=2, rate=400, speed=40, late=0.1), 1_800_000_000_000_000)
+    market = Market(symbols=2, rate=400, speed=40, late=0.1, corrected=0, cancelled=0)
+    return Feed(settings(), market, 1_800_000_000_000_000)
 
 
 def send(feed: Feed, count: int, skew_us: int = 0) -> None:
@@ -74,13 +86,13 @@ def send(feed: Feed, count: int, skew_us: int = 0) -> None:
             feed._send(run, emission)
 
 
-def valid(records: Sequence[bytes]) -> Iterator[Tick]:
-    """The trades among records."""
+def valid(records: Sequence[bytes], kinds: Sequence[str] = ("trade",)) -> Iterator[Tick]:
+    """The ticks of these kinds among records."""
     for value in records:
         with suppress(msgspec.DecodeError, UnicodeDecodeError, InvalidTick):
             tick = msgspec.json.decode(value, type=Tick)
             check(tick, now_us=1_800_000_000_000_000)
-            if tick.kind == "trade":
+            if tick.kind in kinds:
                 yield tick
 
 
@@ -92,6 +104,71 @@ def test_expected_bars_are_those_of_every_tick_sent_once_late_ones_and_skewed_on
     assert feed.counts["late"] > 50 and feed.counts["skewed"] > 1000
     assert feed.sent < len(ticks) + feed.counts["duplicate"]
     assert feed.refused == feed.counts["malformed"] + feed.counts["future"] > 0
+
+
+def test_expected_bars_are_those_after_corrections_and_cancels(feed: Feed) -> None:
+    feed.amendments = Amendments(3, corrected=0.1, cancelled=0.1)
+    send(feed, 2500)
+    placed = [(tick, 0, at) for at, tick in enumerate(valid(feed._publisher.records, ("trade", "correct", "cancel")))]  # type: ignore[attr-defined]
+    known = corrected(placed)
+    assert of_bars(feed.bars()) == of_bars(fold_bars(known, INTERVALS.values(), rulesets.load("all")))
+    counts = feed.amendments.counts
+    assert counts["correct"] > 100 and counts["cancel"] > 100 and counts.total() > feed.amendments.distinct
+    assert len({tick_row(tick, 0)["identity"] for tick, _, _ in placed if tick.kind != "trade"}) == (
+        feed.amendments.distinct
+    )
+    assert (
+        len(known) < feed.sent == len({(tick.symbol, tick.trade_id) for tick, _, _ in placed if tick.kind == "trade"})
+    )
+
+
+def test_no_bar_loses_all_its_trades_and_what_was_not_yet_said_does_not_count(feed: Feed) -> None:
+    feed.amendments = Amendments(3, corrected=0.0, cancelled=0.9)
+    send(feed, 2500)
+    minutes = {(tick.symbol, tick.event_us // MINUTE_US) for run in feed.ticks.values() for tick in run}
+    assert {(bar.symbol, bar.start // MINUTE_US) for bar in feed.bars() if bar.interval == "1m"} == minutes
+    quiet = Amendments(3, corrected=0.5, cancelled=0.5)
+    sent = [tick(trade_id=str(number)) for number in range(50)]
+    for each in sent:
+        quiet.sent(each, each.event_us)
+    assert quiet.applied(sent) == sent and quiet.bars(sent, []) == {"cancel": set(), "correction": set(), "must": set()}
+
+
+def stored(**told: object) -> dict[str, object]:
+    """A row of `bars` or `bar_revisions`, as the revisions are read."""
+    symbol, interval, start = KEY
+    row = {"symbol": symbol, "interval": interval, "start": start, "rev": 1, "state": "final", "reason": None}
+    return row | {"known_at": told.get("rev", 1)} | told
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "wrong"),
+    [
+        (stored(), [], ""),
+        (stored(rev=2, state="amended", reason="correction"), [stored()], ""),
+        (stored(state="amended", reason="late"), [], ""),  # it was missing altogether
+        (stored(rev=2, state="amended", reason="correction"), [], "revisions [2]"),
+        (stored(rev=3, state="amended", reason="late"), [stored(), stored(rev=1)], "revisions [1, 1, 3]"),
+        (stored(rev=2, state="amended", reason="late", known_at=None), [stored()], "without known_at"),
+        (stored(rev=2, state="amended", reason="late", known_at=0), [stored()], "known before"),
+        (stored(rev=2, state="amended", reason=None), [stored()], "reason None"),
+        (stored(rev=2, state="final", reason="late"), [stored()], "is final, reason late"),
+        (stored(rev=2, state="amended", reason="gap-fill"), [stored()], "gap-fill"),
+        (stored(rev=2, state="amended", reason="cancel"), [stored()], "there was none"),
+        (stored(rev=2, state="amended", reason="late"), [stored(state="amended", reason="cancel")], "there was none"),
+    ],
+)
+def test_amended_bar_has_its_revisions_its_reason_and_when_it_was_known(
+    now: dict[str, object], before: list[dict[str, object]], wrong: str
+) -> None:
+    found = held([now], before, {"cancel": set(), "correction": {KEY}, "must": set()})
+    assert found.right is not bool(wrong) and wrong in found.first
+
+
+def test_bar_with_a_corrected_trade_has_to_be_amended() -> None:
+    said = {"cancel": set(), "correction": {KEY}, "must": {KEY}}
+    assert held([stored()], [], said).missing == 1
+    assert held([stored(rev=2, state="amended", reason="correction")], [stored()], said).right
 
 
 def test_market_lies_in_the_past_to_its_end() -> None:
@@ -248,6 +325,69 @@ def test_proxy_passes_on_refuses_and_stands_still(echo: int) -> None:
             assert ask(client) == b"x"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a network namespace")
+def test_cable_to_a_namespace_is_pulled_and_plugged_in_again(tmp_path: Path) -> None:
+    try:
+        space = Namespace(9).__enter__()
+    except ChaosError as error:
+        pytest.skip(str(error))
+    with contextlib.ExitStack() as held_open:
+        held_open.callback(space.__exit__)
+        server = Behind(Redis(tmp_path / "redis"), space)
+        way = Cable(space, server._server.port)
+        held_open.enter_context(way)
+        held_open.callback(server.stop)
+        server.start()
+        assert server.pid is not None
+        assert os.readlink(f"/proc/{server.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", way.port), 2)
+        client = redis.Redis(host=way.host, port=way.port, socket_timeout=0.5, retry=None)
+        assert client.ping()
+        way.set("silent")
+        with pytest.raises(redis.RedisError, match=r"[Tt]imeout"):
+            client.ping()
+        way.set("open")
+        until(client.ping, "an answer")
+        way.set("refuse")
+        with pytest.raises(redis.RedisError):
+            client.ping()
+        way.set("open")
+        until(client.ping, "an answer")
+        server.kill()
+        server.start()
+        assert client.ping(), "a server that is started again is where it was"
+        client.close()
+
+
+def test_without_namespaces_the_reason_is_told_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def leave() -> Path:
+        made.append(1)
+        if len(made) > 1:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return Path("/proc/self/task/1/ns/net")
+
+    monkeypatch.setattr("chaos.network._leave", leave)
+    monkeypatch.setattr("chaos.network.Namespace._lay", lambda _: None)
+    before = threading.active_count()
+    with contextlib.ExitStack() as running:
+        spaces, problem = _spaces(running)
+        assert spaces == {} and problem == "no network namespace: Operation not permitted"
+        assert len(made) == 2 and threading.active_count() == before, "the first one is gone too"
+
+
+def until(works: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        with contextlib.suppress(redis.RedisError):
+            if works():
+                return
+        time.sleep(0.05)
+    pytest.fail(f"no {what} within 15 s")
+
+
 def ended(client: socket.socket) -> bool:
     """Whether the other side has closed, or reset, the connection."""
     client.settimeout(5)
@@ -257,12 +397,15 @@ def ended(client: socket.socket) -> bool:
         return True
 
 
-def test_broker_tells_its_clients_to_come_through_the_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broker_tells_its_clients_to_come_by_the_way_that_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("local.kafka.Kafka._format", lambda _: None)
-    server = ProxiedKafka(tmp_path, 29_999)
+    server = ReachedKafka(tmp_path)
+    server.shown = "169.254.7.2:29999"
     server._prepare()
     lines = (tmp_path / "server.properties").read_text().splitlines()
-    assert "advertised.listeners=PLAINTEXT://127.0.0.1:29999" in lines
+    assert "advertised.listeners=PLAINTEXT://169.254.7.2:29999" in lines
     assert any(line.startswith(f"listeners=PLAINTEXT://127.0.0.1:{server.port},") for line in lines)
 
 

@@ -14,7 +14,7 @@ from core.errors import StoreUnavailable
 from core.records import Bar
 from jobs.indicators import BatchIndicators, FinalIndicators
 from stores.memory import MemoryStore
-from stores.schema import STATE_SCHEMA, bars_table, values_of
+from stores.schema import INDICATOR_SCHEMA, STATE_SCHEMA, bars_table, values_of
 from tests.factories import MONDAY_US, bar
 from tests.indicator_rows import expected_values
 
@@ -159,6 +159,12 @@ class Amended:
         own = [each for each in self.bars if (each.symbol, each.interval) == (symbol, interval)]
         return bars_table([each for each in own if each.start < before_us][-count:])
 
+    def indicators_at(self, bars: pa.Table, interval: str, specs: str) -> pa.Table:  # noqa: ARG002
+        return INDICATOR_SCHEMA.empty_table()
+
+    def missed(self, series: Sequence[tuple[str, str, int]]) -> None:
+        raise AssertionError(series)
+
 
 def amended_market() -> tuple[Amended, list[pa.Table], dict[tuple, dict]]:
     """A market of which a bar of AAA was amended after its first batch: the batches, and the values that are right."""
@@ -207,3 +213,135 @@ def test_a_database_that_is_down_leaves_a_doubt_and_is_asked_again(tmp_path: Pat
     found = values(running.rows(batches[2], 2))
     assert found == {key: right[key] for key in found}
     assert ("AAA", "1m") in history.doubted
+
+
+class Stored(Amended):
+    """A database that keeps what it is given, bars by revision, and the newest state of each series."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.store = MemoryStore()
+        self.lacking: list[tuple[str, str, int]] = []
+
+    def indicators_at(self, bars: pa.Table, interval: str, specs: str) -> pa.Table:
+        states = {row["symbol"]: row["specs"] for row in self.store.read_states().to_pylist()
+                  if row["interval"] == interval}  # fmt: skip
+        asked = set(zip(bars["symbol"].to_pylist(), bars["start"].to_pylist(), strict=True))
+        rows = [row | {"state": None} for row in self.store.indicators.to_pylist() if row["interval"] == interval
+                and (row["symbol"], row["start"]) in asked and states[row["symbol"]] == specs]  # fmt: skip
+        return pa.Table.from_pylist(rows, schema=INDICATOR_SCHEMA)
+
+    def missed(self, series: Sequence[tuple[str, str, int]]) -> None:
+        self.lacking += series
+
+    def state_before(self, symbol: str, interval: str, before_us: int) -> tuple[str, bytes] | None:
+        starts = [each.start for each in self.bars if (each.symbol, each.interval) == (symbol, interval)
+                  and each.start < before_us]  # fmt: skip
+        for row in self.store.read_states().to_pylist():
+            if (row["symbol"], row["interval"], row["start"]) == (symbol, interval, max(starts, default=-1)):
+                return row["specs"], row["state"]
+        return None
+
+    def keep(self, bars: Sequence[Bar]) -> None:
+        """These bars, with the indicators and states that they give, and nothing else."""
+        self.bars, self.store = list(bars), MemoryStore()
+        batch = bars_table(self.bars)
+        self.store.write_bars(batch, BatchIndicators(SETTINGS, SETTINGS.bar_intervals).rows(batch))
+
+    def final(self, folder: Path, settings: Settings = SETTINGS) -> FinalIndicators:
+        made = BatchIndicators(settings, settings.bar_intervals)
+        return FinalIndicators(made, folder, self.store.read_states, self)
+
+
+def minute_of(each: Bar) -> int:
+    return (each.start - MONDAY_US) // MINUTE_US
+
+
+def test_a_new_checkpoint_that_begins_with_old_bars_loses_no_history(tmp_path: Path) -> None:
+    bars, database = market(90), Stored()
+    known = [each for each in bars if minute_of(each) < 60]
+    batch = bars_table(known)
+    database.store.write_bars(batch, database.final(tmp_path / "old").rows(batch, 0))
+    # The topic has lost the first 20 minutes; the query reads the rest once more, and then what is new.
+    running, right = database.final(tmp_path / "new"), expected(bars)
+    for number, again in enumerate(by_minute([each for each in bars if minute_of(each) >= 20])):
+        found = values(running.rows(again, number))
+        assert found == {key: right[key] for key in found} and len(found) == again.num_rows
+        assert running.rows(again, number).num_rows == again.num_rows, "the same for a batch that is repeated"
+    assert database.lacking == []
+
+
+def test_an_old_bar_that_is_stored_nowhere_is_left_to_reconciling(tmp_path: Path) -> None:
+    bars, database = market(60), Stored()
+    unknown = next(each for each in bars if minute_of(each) > 5 and each.interval == "1m" and each.symbol == "BBB")
+    batch = bars_table([each for each in bars if each is not unknown and minute_of(each) < 50])
+    database.store.write_bars(batch, database.final(tmp_path / "old").rows(batch, 0))
+    rows = database.final(tmp_path / "new").rows(bars_table(bars), 0)
+    assert database.lacking == [("BBB", "1m", unknown.start)]
+    right = expected([each for each in bars if each is not unknown])
+    assert values(rows) == right, "what is newer goes on from the states all the same"
+
+
+def test_replay_of_older_data_is_a_new_history(tmp_path: Path) -> None:
+    bars, database = market(60), Stored()
+    newer = bars_table([each for each in bars if minute_of(each) >= 30])
+    database.store.write_bars(newer, database.final(tmp_path / "old").rows(newer, 0))
+    older = [each for each in bars if minute_of(each) < 30]
+    assert values(database.final(tmp_path / "new").rows(bars_table(older), 0)) == expected(older)
+    assert database.lacking == []
+
+
+def test_a_new_checkpoint_with_another_set_makes_it_for_all_that_the_topic_has(tmp_path: Path) -> None:
+    bars, database = market(40), Stored()
+    batch = bars_table(bars)
+    database.store.write_bars(batch, database.final(tmp_path / "old").rows(batch, 0))
+    changed = SETTINGS.model_copy(update={"indicators": "mom:1 obv"})
+    rows = database.final(tmp_path / "new", changed).rows(batch, 0)
+    assert rows.num_rows == batch.num_rows and set(rows["specs"].to_pylist()) == {"mom:1 obv"}
+
+
+def test_amendments_that_the_states_know_are_not_followed_again(tmp_path: Path) -> None:
+    database = Stored()
+    batch = bars_table([each for each in market(60) if minute_of(each) < 30])
+    database.store.write_bars(batch, database.final(tmp_path / "old").rows(batch, 0))
+    database.numbers = [("AAA", "1m", 7)]
+    running = database.final(tmp_path / "new")
+    running.rows(bars_table([each for each in market(60) if 20 <= minute_of(each) < 40]), 0)
+    # Its state would have been made again from the stored bars, of which there are none here.
+    found = values(running.rows(bars_table([each for each in market(60) if minute_of(each) >= 40]), 1))
+    right = expected(market(60))
+    assert found == {key: right[key] for key in found} and database.doubted == [("AAA", "1m")]
+
+
+def test_bar_amended_while_old_bars_are_made_again_counts_for_what_comes_new(tmp_path: Path) -> None:
+    history, _, _ = amended_market()  # of AAA a bar near the beginning has another close
+    bars, amended, database = market(60), history.bars, Stored()
+    changed = next(each for each in amended if each.rev == 2)
+    database.keep([each for each in bars if minute_of(each) < 50])
+    running, right = database.final(tmp_path), expected(amended)
+    for number, again in enumerate(by_minute(bars)):
+        if number == 1:
+            database.keep([each for each in amended if minute_of(each) < 50])
+            database.numbers = [("AAA", "1m", 1)]
+        found = values(running.rows(again, number))
+        if number > 0:
+            assert found == {key: right[key] for key in found} and len(found) == again.num_rows, number
+    assert minute_of(changed) < 7, "it was made again before it was amended"
+    assert database.lacking == []
+
+
+def test_bar_amended_ahead_of_the_batches_that_come_again_counts_for_what_comes_new(tmp_path: Path) -> None:
+    bars, database = market(60), Stored()
+    series = [n for n, each in enumerate(bars) if (each.symbol, each.interval) == ("AAA", "1m") and each.close]
+    at = next(n for n in series if minute_of(bars[n]) > 30)
+    close = bars[at].close
+    assert close is not None
+    amended = [*bars[:at], msgspec.structs.replace(bars[at], close=close + 5, high=close + 5, rev=2), *bars[at + 1 :]]
+    database.keep([each for each in bars if minute_of(each) < 50])
+    running, right = database.final(tmp_path), expected(amended)
+    for number, again in enumerate(by_minute(bars)):
+        if number == 2:
+            database.keep([each for each in amended if minute_of(each) < 50])
+            database.numbers = [("AAA", "1m", 1)]
+        found = values(running.rows(again, number))
+        assert number < 2 or found == {key: right[key] for key in found}, number

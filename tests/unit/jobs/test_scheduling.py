@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from conf.schedule import JOBS, Entry, entries
 from conf.settings import Settings
 from core.clock import ManualClock
 from core.errors import ConfigError, StoreUnavailable
 from jobs.scheduling import scheduler
-from jobs.scheduling.commands import JOBS, day_before
+from jobs.scheduling.commands import COMMANDS, day_before
 from jobs.scheduling.runner import ALREADY_RUNS, NO_STORE
 from jobs.scheduling.scheduler import Scheduler
-from jobs.scheduling.times import Entry, entries
 from local.jars import ROOT
 
 HOUR = 3_600_000_000
@@ -87,10 +87,14 @@ def test_day_before_is_a_whole_day_of_the_zone() -> None:
     assert (day.start, day.end) == ("2026-03-08T00:00:00-05:00", "2026-03-09T00:00:00-04:00")
 
 
+def test_every_job_of_a_schedule_has_a_command() -> None:
+    assert COMMANDS.keys() == JOBS.keys()
+
+
 @pytest.mark.parametrize("name", JOBS)
 def test_commands_of_jobs_exist(name: str) -> None:
     day = day_before(datetime(2026, 3, 9, 0, 30, tzinfo=ZoneInfo("UTC")))
-    command = JOBS[name].command(Settings(), day)
+    command = COMMANDS[name](Settings(), day)
     if command[0] == sys.executable:
         path = ROOT / command[3].replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists()

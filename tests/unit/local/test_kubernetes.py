@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from conf.schedule import JOBS, entries
 from conf.settings import OWN_NAMES, load_settings
-from jobs.scheduling.commands import JOBS
-from jobs.scheduling.times import entries
 from local.jars import ROOT
 from local.programs import Feed, programs
 from metrics.serve import OFFSETS

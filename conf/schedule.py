@@ -1,4 +1,4 @@
-"""When jobs are due: lines of name=cron, in one time zone. Pure; the clock is the caller's.
+"""What TICKSTREAM_SCHEDULE says: which job is due when, as lines of name=cron in one time zone. Pure.
 
 Where clocks go forward, a time that does not exist is due at the first one that does; where they go back, a time that
 exists twice is due once.
@@ -13,7 +13,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 from core.errors import ConfigError
-from jobs.scheduling.commands import job_named
+
+JOBS = {
+    "backup": "a backup, older ones removed",
+    "check-backup": "every byte of the newest backup",
+    "export": "the newest days as Parquet, amended ones anew",
+    "reconcile": "every bar of the day before against the tick log",
+    "retention": "rows that are too old",
+    "verify": "the lake's ticks of the day before (in UTC) under schedules that must not matter",
+}
+"""The jobs that a schedule may name, and what each does; `jobs.scheduling.commands` has how."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +71,16 @@ def _entry(line: str, zone: ZoneInfo) -> Entry:
     name, separator, cron = (part.strip() for part in line.partition("="))
     if not separator:
         raise ConfigError(f"TICKSTREAM_SCHEDULE: {line!r} is not name=cron")
-    job_named(name)
+    known(name)
     try:
         next(CronSim(cron, datetime(2024, 1, 1, tzinfo=zone)))
     except (CronSimError, StopIteration):
         raise ConfigError(f"TICKSTREAM_SCHEDULE: {cron!r} of {name} is no cron line such as 15 3 * * 1-5") from None
     return Entry(name, cron, zone)
+
+
+def known(name: str) -> str:
+    """The name of a job. Raises ConfigError for an unknown one."""
+    if name not in JOBS:
+        raise ConfigError(f"unknown job {name!r}; known: {', '.join(JOBS)}")
+    return name
