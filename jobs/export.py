@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from jobs.exported import (
     write_manifest,
 )
 from stores.day_export import Snapshot, snapshot, write_days
+from stores.postgres import to_time
 
 _AROUND_US = 2 * DAY_US
 _HOLIDAYS = 14  # the longest of an exchange
@@ -146,9 +147,9 @@ def _settle(held: Snapshot, day: TradingDay, made: Path, place: Path, calendar: 
     said: dict[str, Any] = {
         "day": str(day.date),
         "calendar": calendar,
-        "start": _text(day.start),
-        "end": _text(day.end),
-        "known_at": _text(held.known_at_us),
+        "start": rfc3339(day.start),
+        "end": rfc3339(day.end),
+        "known_at": rfc3339(held.known_at_us),
         "made_by": {"tickstream": VERSION, "definition": definition_hash()},
         "rulesets": rulesets_of(made),
         "revisions": sum(each.rows for each in files if each.file.startswith("revisions-")),
@@ -195,7 +196,7 @@ def _days(options: argparse.Namespace, settings: Settings, now_us: int) -> list[
     if not days:
         raise InputError(f"no trading day of {settings.calendar} in {first} to {last}")
     if days[-1].end > over_us:
-        raise InputError(f"{days[-1].date} ends at {_text(days[-1].end)}, and its last bars are not final yet")
+        raise InputError(f"{days[-1].date} ends at {rfc3339(days[-1].end)}, and its last bars are not final yet")
     return days
 
 
@@ -212,9 +213,9 @@ def _us(day: date) -> int:
     return (day - EPOCH).days * DAY_US
 
 
-def _text(us: int) -> str:
-    days, rest = divmod(us, DAY_US)
-    return f"{EPOCH + timedelta(days=days)}T{timedelta(microseconds=rest)!s:0>8}Z"
+def rfc3339(us: int) -> str:
+    """Epoch microseconds as text, UTC."""
+    return to_time(us).isoformat().replace("+00:00", "Z")
 
 
 def _count(text: str) -> int:

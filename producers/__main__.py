@@ -45,8 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _not_written(command: str, error: OSError) -> int:
     """A disk that is full, a folder that is not ours, a reader of standard output that has seen enough."""
-    if isinstance(error, BrokenPipeError) and _unread():
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or it is tried again at the very end
+    unread = isinstance(error, BrokenPipeError) and _unread()
+    try:
+        sys.stdout.flush()
+    except OSError:  # what is left would be tried again at the very end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if unread:
         return 128 + signal.SIGPIPE
     where = f"{error.filename}: " if error.filename else ""
     print(f"{command}: {where}{error.strerror or error}", file=sys.stderr)

@@ -13,12 +13,13 @@
   };
 
   /* Tells a page, by its store `name-news`, that what it shows is not up to date any more: whenever the text that sums
-     it up is another than the one before. A store is no element, so the page is looked for. */
+     it up is another than the one before. The first one counts: it may know of what came after the page was filled. A
+     store is no element, so the page is looked for. */
   function teller(name) {
     let told = null;
     return (now) => {
       if (!document.getElementById(`${name}-page`)) { told = null; return; }
-      if (told !== null && told !== now) { window.dash_clientside.set_props(`${name}-news`, {data: now}); }
+      if (told !== now) { window.dash_clientside.set_props(`${name}-news`, {data: now}); }
       told = now;
     };
   }

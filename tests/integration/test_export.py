@@ -15,7 +15,7 @@ import pytest
 from conf.settings import Settings
 from core.clock import ManualClock
 from core.records import Bar
-from jobs.export import main
+from jobs.export import main, rfc3339
 from stores.schema import bars_table
 from stores.timescale import TimescaleReader, TimescaleStore
 from tests.batches import make_tick, make_ticks
@@ -170,6 +170,13 @@ def test_known_at_is_the_as_of_that_gives_the_same_bars(out: Path, database: Tim
     rows = pq.read_table(out / "date=2024-03-04" / "bars-1m.parquet").to_pylist()
     exported = [(row["high"], row["rev"]) for row in rows if row["symbol"] == "A"]
     assert [(row["high"], row["rev"]) for row in asyncio.run(read())] == exported
+
+
+def test_times_of_a_manifest_have_two_digits_for_the_hour_at_any_hour() -> None:
+    for hour in range(24):
+        moment = datetime(2024, 3, 5, hour, 7, 9, 36 * (hour % 2), tzinfo=UTC)
+        text = rfc3339(int(moment.timestamp()) * 1_000_000 + moment.microsecond)
+        assert datetime.fromisoformat(text) == moment and text.endswith("Z")
 
 
 def test_check_names_what_is_missing_altered_or_strange(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
