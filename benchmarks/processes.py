@@ -155,9 +155,14 @@ def _by_label(sessions: Mapping[str, int]) -> dict[str, list[psutil.Process]]:
             process = psutil.Process(pid)
             # PostgreSQL gives each of its children a session of its own.
             name = names.get(os.getsid(pid)) or names.get(process.ppid())
-            if name is not None:
+            if name is not None and not _forking(process):
                 found[_label(name, process)].append(process)
     return found
+
+
+def _forking(process: psutil.Process) -> bool:
+    """A child of a JVM that is about to become another program: the memory it shows is its parent's."""
+    return process.name() != "java" and Path(process.exe()).name == "java"
 
 
 def _label(name: str, process: psutil.Process) -> str:
