@@ -92,7 +92,7 @@ class Feed:
         try:
             batch.places |= self._assign()
             if self._gather(seconds):
-                self._look_ahead()
+                self._merge.look_ahead(self._consumer, ASK_SECONDS)
         except KafkaException as error:
             _log.warning("topics cannot be read", error=error.args[0].str())
         if not self.connected:
@@ -141,12 +141,6 @@ class Feed:
             if count >= BATCH:
                 break
         return count
-
-    def _look_ahead(self) -> None:
-        """How far each partition goes. Raises KafkaException."""
-        for place in self._merge.places:
-            high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ASK_SECONDS)[1]
-            self._merge.reaches(place, high)
 
     def _keep(self, message: Message) -> None:
         """Put a record into the order."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from core.intervals import MINUTE_US
 from core.skill import (
     MIN_BLOCKS,
     Estimate,
@@ -25,7 +26,6 @@ Row = Mapping[str, Any]
 Key = tuple[str, int]
 
 DOUBLE = 8
-MINUTE_US = 60_000_000
 CLASSES = 10
 """Of a calibration: as many predictions in each."""
 COUNTS = ("made", "known", "other_session", "abstained_return", "abstained_rise", "moved", "rises")

@@ -2,7 +2,7 @@
 
 import msgspec
 import structlog
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message
 
 from core.intervals import INTERVALS
 from ml.serving import ClosedBar
@@ -48,11 +48,9 @@ class BarFeed:
     def _look_ahead(self) -> None:
         """How far each partition goes. While the broker does not say so, no more is held back than before."""
         try:
-            for topic, number in self._merge.places:
-                end = self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=ASK_SECONDS)[1]
-                self._merge.reaches((topic, number), end)
+            self._merge.look_ahead(self._consumer, ASK_SECONDS)
         except KafkaException as error:
-            _log.warning("topic does not say how far it goes", topic=topic, error=error.args[0].str())
+            _log.warning("partitions do not say how far they go", error=error.args[0].str())
 
 
 def _end(bar: ClosedBar) -> int:

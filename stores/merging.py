@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, NamedTuple, TypeVar
 
+from confluent_kafka import Consumer, TopicPartition
+
 T = TypeVar("T")
 Place = tuple[str, int]
 """Topic and partition."""
@@ -52,6 +54,12 @@ class Merge(Generic[T]):
         self._queues[place] = deque()
         self._next[place] = offset
         self._goal[place] = end
+
+    def look_ahead(self, consumer: Consumer, timeout_seconds: float) -> None:
+        """Ask the broker how far each partition goes. Raises KafkaException."""
+        for topic, number in self._next:
+            end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=timeout_seconds)[1]
+            self.reaches((topic, number), end)
 
     def reaches(self, place: Place, end: int) -> None:
         """A partition was seen to have records up to this offset, which is not among them."""

@@ -22,7 +22,7 @@
     groups: [],       // of lines that are on
     requested: {},    // symbol, interval and range that were asked for last
     nonce: 0,         // makes a store's data differ
-    set, element, node, theme, askAgain, hint, legend, options, redrawn, restyle, soon,
+    set, element, node, theme, askAgain, hint, legend, redrawn, restyle, soon,
   };
   let hovered = null;    // time under the pointer
   let messages = [];     // handed to the chart with the next write
@@ -91,13 +91,8 @@
   function drawFirst() {
     const {model, payload} = page.shown;
     const visibleLogicalRange = kit.view.first(model.rows.length, payload.visible);
-    set("chart", {chartOptions: options(), ...redrawn(), visibleLogicalRange});
+    set("chart", {chartOptions: page.styles[theme()].options, ...redrawn(), visibleLogicalRange});
     requestAnimationFrame(() => kit.legend.watch());
-  }
-
-  function options() {
-    const given = page.styles[theme()].options;
-    return {...given, timeScale: {...given.timeScale, conflationThresholdFactor: page.shown.model.merging}};
   }
 
   function redrawn() {
@@ -108,7 +103,7 @@
   function restyle() {
     if (!page.shown || !page.styles || !element("chart-page")) { return; }
     if (page.shown.payload.figure) { askAgain(); return; }
-    set("chart", {chartOptions: options(), ...redrawn()});
+    set("chart", {chartOptions: page.styles[theme()].options, ...redrawn()});
     kit.asked.check();
     legend();
   }

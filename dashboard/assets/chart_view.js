@@ -70,8 +70,7 @@
     page.shown.more = payload.more && count > 0;
     if (!count) { return; }
     const {from, to} = range;
-    const visibleLogicalRange = apart({from: from + count, to: to + count});
-    page.set("chart", {chartOptions: page.options(), ...page.redrawn(), visibleLogicalRange});
+    page.set("chart", {...page.redrawn(), visibleLogicalRange: apart({from: from + count, to: to + count})});
   }
 
   function askOlderAgain() {

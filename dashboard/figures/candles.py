@@ -205,8 +205,6 @@ def chart_options(palette: Palette) -> dict[str, Any]:
             "secondsVisible": False,
             "rightOffset": 3,
             "minBarSpacing": 0.05,
-            # Off: the library can throw when a series is filled again while its bars are shown together.
-            "enableConflation": False,
         },
         "localization": {"dateFormat": "yyyy-MM-dd"},
     }

@@ -118,8 +118,7 @@ def _options(line: Line, palette: Palette) -> dict[str, Any]:
 
 
 COLUMN_OPTIONS: dict[str, Any] = {"borderVisible": False}
-"""Columns are candles that open at zero: of several in one pixel the library then shows the greatest, which it does not
-of its histograms."""
+"""Columns are candles that open at zero."""
 
 
 def column_colours(palette: Palette) -> list[str]:

@@ -197,11 +197,11 @@ def test_amended_bar_changes_in_place_and_is_marked(show: Opened, tape: Tape) ->
     assert len(charts.rows(shown)) == slots
     assert [row["time"] for row in charts.rows(shown) if row["state"] == charts.AMENDED] == [past.start // 1_000_000]
     until(lambda: differing(before, shown.pixels("#chart")) > 20, "it is drawn")
-    # So far out that bars are shown together: there the library takes no change of the past.
+    # So far out that several bars share a pixel.
     until(
         lambda: charts.wheel(shown, 400, times=4) or width(shown) > 2 * DESKTOP["width"], "bars are less than a pixel"
     )
-    charts.shows(shown, tape.amend("AAPL", past.start, high=past.high + 5), "amended where bars are shown together")
+    charts.shows(shown, tape.amend("AAPL", past.start, high=past.high + 5), "amended where bars are less than a pixel")
     assert shown.marked
 
 
