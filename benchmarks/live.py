@@ -82,13 +82,13 @@ class Live:
 
 
 @contextlib.contextmanager
-def live_system(bench: Bench, mode: str = "realtime", whole: bool = False) -> Iterator[Live]:
-    """The drivers and the relay on a fresh system, the API too when all queries run; stopped at the end."""
+def live_system(bench: Bench, mode: str = "realtime", whole: bool = False, api: bool = False) -> Iterator[Live]:
+    """Drivers and relay on a fresh system, the API too when all queries run or with `api`; stopped at the end."""
     with bench.system(api_port=free_port()) as settings, contextlib.ExitStack() as running:
         live = Live(settings, bench, mode, whole)
         at: dict[str, Any] = {"settings": settings, "folder": settings.data_path}
         live.programs["relay"] = running.enter_context(python("relay", "jobs.relay", **at, nice=priority.RELAY))
-        if whole:
+        if whole or api:
             live.programs["api"] = running.enter_context(python("api", "api", **at))
         running.callback(live.stop_drivers)
         live.start_drivers()

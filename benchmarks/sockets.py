@@ -1,4 +1,4 @@
-"""Milliseconds from a tick's stamp to WebSocket clients, stage by stage, beside the whole stack."""
+"""Milliseconds from a tick's stamp to WebSocket clients, stage by stage, beside the whole stack or the live path."""
 
 import argparse
 import contextlib
@@ -28,6 +28,8 @@ HELP = "milliseconds from tick to WebSocket clients, and how many clients"
 EXAMPLES = """examples:
   python -m benchmarks sockets --json sockets.json
       50 clients x 5 of 20 symbols at 2,000 ticks/s, all queries, the stores and the API running
+  python -m benchmarks sockets --json live.json --live-alone
+      without final, archive and reconciling: what the way to the clients takes where those have cores of their own
   python -m benchmarks sockets --json curve.json --curve
       then twice the rate, until p99 is over --limit-ms or the load is not reached
   python -m benchmarks sockets --json soak.json --soak 1000 --seconds 600
@@ -54,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=count, metavar="N", help="ticks/s (default: 2000; soak: 200)")
     parser.add_argument("--warmup", type=positive, metavar="S", help="seconds before measuring (default: 75)")
     parser.add_argument("--seconds", type=positive, metavar="S", help="seconds of measuring (default: 60; soak: 300)")
+    parser.add_argument("--live-alone", action="store_true", help="run no queries but the live one")
     parser.add_argument("--curve", action="store_true", help="then double the rate until it is too much")
     parser.add_argument("--limit-ms", type=positive, default=100.0, metavar="MS", help="p99 of --curve (default: 100)")
     parser.add_argument("--soak", type=count, metavar="CLIENTS", help="so many clients x 1 symbol instead")
@@ -69,6 +72,8 @@ def complete(options: argparse.Namespace) -> None:
     """Fill in the defaults that depend on other options. Raises InputError when options contradict each other."""
     if options.soak and options.curve:
         raise InputError("--soak and --curve: one at a time")
+    if options.soak and options.live_alone:
+        raise InputError("--soak counts final bars, which --live-alone has none of")
     if options.soak:
         options.clients, options.symbols_per_client = options.soak, 1
     options.rate = options.rate or (SOAK_RATE if options.soak else 2000)
@@ -79,7 +84,7 @@ def complete(options: argparse.Namespace) -> None:
 def run(options: argparse.Namespace, bench: Bench) -> Result:
     """One window, or one after the other at growing rates, on one system."""
     result = Result(tables={name: [] for name in ("latency in ms", "stages in ms", "sockets", "processes", "memory")})
-    with live_system(bench, "realtime", whole=True) as live:
+    with live_system(bench, "realtime", whole=not options.live_alone, api=True) as live:
         rate, warmup = options.rate, options.warmup
         while True:
             say(f"{options.clients} clients x {options.symbols_per_client} symbols, {rate:,} ticks/s")

@@ -9,6 +9,7 @@
   const MOST_MESSAGES = 1000;
   const TITLE_MS = 1000;
   const LEAST_RETRY_MS = 1000;
+  const FILLED_MS = 5;         // between two looks whether the chart has its bars
 
   const set = (id, props) => window.dash_clientside.set_props(id, props);
   const kit = window.tickstreamChart = window.tickstreamChart || {};
@@ -22,13 +23,14 @@
     groups: [],       // of lines that are on
     requested: {},    // symbol, interval and range that were asked for last
     nonce: 0,         // makes a store's data differ
-    set, element, node, theme, askAgain, hint, legend, redrawn, restyle, soon,
+    set, element, node, theme, askAgain, fill, hint, legend, restyle, soon,
   };
   let hovered = null;    // time under the pointer
   let messages = [];     // handed to the chart with the next write
   let timer = null;
   let unpainted = false;
   let titled = 0;
+  let fills = 0;         // of the chart's series; the component says of which one its options are
 
   /* Loading -------------------------------------------------------------------------------------------------------- */
 
@@ -58,7 +60,7 @@
     const following = kit.view.atNow();
     page.shown.model.merge(payload);
     Object.assign(page.shown.payload, {unpushed: payload.unpushed});
-    set("chart", redrawn());
+    fill();
     kit.asked.check();
     if (following) { kit.view.goToNow(); }
     legend();
@@ -85,25 +87,46 @@
   function clear() {
     forget();
     kit.legend.show();
-    set("chart", {chartOptions: page.styles[theme()].options, series: []});
+    set("chart", {chartOptions: apart(), series: []});
   }
 
   function drawFirst() {
     const {model, payload} = page.shown;
     const visibleLogicalRange = kit.view.first(model.rows.length, payload.visible);
-    set("chart", {chartOptions: page.styles[theme()].options, ...redrawn(), visibleLogicalRange});
+    fill({visibleLogicalRange});
     requestAnimationFrame(() => kit.legend.watch());
   }
 
-  function redrawn() {
-    return {series: page.shown.model.series(page.styles[theme()], page.groups), paneOptions: page.styles.panes};
+  /* The options of the theme, with no bars shown together. */
+  function apart() {
+    const {options} = page.styles[theme()];
+    return {...options, fills, timeScale: {...options.timeScale, enableConflation: false}};
+  }
+
+  /* All series, filled again. Meanwhile no bars are shown together: of series that it has not filled yet the library makes
+     pictures from what it had put together, and throws where that has moved. */
+  function fill(more = {}) {
+    const series = page.shown.model.series(page.styles[theme()], page.groups);
+    fills += 1;
+    set("chart", {chartOptions: apart(), series, paneOptions: page.styles.panes, ...more});
+    setTimeout(together, 0, page.shown, fills);
+  }
+
+  /* Bars are shown together again once the component says that it has filled its series. */
+  function together(own, number) {
+    if (own !== page.shown || own.node !== node() || number !== fills) { return; }
+    const {fullChartOptions} = window.dash_component_api.getLayout("chart").props;
+    if (fullChartOptions?.fills !== number) { setTimeout(together, FILLED_MS, own, number); return; }
+    // These options alone: with the others comes the offset at the right, and the chart would go to now.
+    const timeScale = {enableConflation: true, conflationThresholdFactor: own.model.merging};
+    set("chart", {chartOptions: {fills, timeScale}});
   }
 
   /* The same bars in the colours of now, with the lines of now. */
   function restyle() {
     if (!page.shown || !page.styles || !element("chart-page")) { return; }
     if (page.shown.payload.figure) { askAgain(); return; }
-    set("chart", {chartOptions: page.styles[theme()].options, ...redrawn()});
+    fill();
     kit.asked.check();
     legend();
   }
@@ -179,7 +202,7 @@
     const {model} = page.shown;
     const {marked} = model;
     const tick = model.ticks();
-    if (tick === null) { set("chart", redrawn()); return; }
+    if (tick === null) { fill(); return; }
     if (marked) { set("chart", {tick, series: model.remarked(page.styles[theme()])}); return; }
     if (tick.length) { set("chart", {tick}); }
   }

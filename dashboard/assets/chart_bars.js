@@ -4,6 +4,9 @@
 (() => {
   const [FORMING, FINAL, AMENDED, NO_TRADE] = [0, 1, 2, 3];
   const STATES = {forming: FORMING, final: FINAL, amended: AMENDED};
+  const MERGED_PX = 2;   // bars are shown together up to this width
+  const STRETCH = 64;    // slots of which it is asked how many have a bar
+  const SPARSE = 0.1;    // the share of stretches that may be sparser than the one that decides
   const FIELDS = ["time", "state", "open", "high", "low", "close", "volume", "trade_count", "rev"];
 
   function rowsOf(payload, names) {
@@ -66,7 +69,20 @@
   const column = (time, value, color) => (
     {time, open: 0, high: Math.max(0, value), low: Math.min(0, value), close: value, color, wickColor: color});
 
+  /* Up to which width, in pixels, bars are shown together. The library joins neighbours, however far apart they are, so
+     it is less where many slots have no bar. */
+  function merging(rows) {
+    const shares = [];
+    for (let from = 0; from < rows.length; from += STRETCH) {
+      const stretch = rows.slice(from, from + STRETCH);
+      shares.push(stretch.filter((row) => row.close !== null).length / stretch.length);
+    }
+    shares.sort((one, other) => one - other);
+    return MERGED_PX * (shares[Math.floor(SPARSE * shares.length)] ?? 1);
+  }
+
   window.tickstreamChart = Object.assign(window.tickstreamChart || {}, {
-    bars: {FIELDS, FORMING, FINAL, AMENDED, NO_TRADE, POINTS, STATES, amounts, decimalsOf, emptyRow, rowsOf},
+    bars: {FIELDS, FORMING, FINAL, AMENDED, NO_TRADE, POINTS, STATES, amounts, decimalsOf, emptyRow, merging,
+           rowsOf},
   });
 })();

@@ -3,12 +3,16 @@
 
    A series of the library is filled again as a whole whenever one of its points changes: 13 series of 10,000 bars cost
    about 50 ms for each tick. So each has a twin, `id:live`, that holds the bars from the last settled one on: ticks touch
-   the twins alone, and a bar moves to the big series when it is final. */
+   the twins alone, and a bar moves to the big series when it is final.
+
+   The library shows the bars of a big series together where they are narrower than pixels (`merging`). It then takes no change
+   of its past; that series is filled again. */
 (() => {
   const {bars} = window.tickstreamChart;
-  const {FIELDS, FORMING, AMENDED, NO_TRADE, POINTS, STATES, amounts, decimalsOf, emptyRow, rowsOf} = bars;
+  const {FIELDS, FORMING, AMENDED, NO_TRADE, POINTS, STATES, amounts, decimalsOf, emptyRow, merging, rowsOf} = bars;
   const MOST_LIVE = 300;      // bars in the twins before they are made short again
   const [RSI_PANE, MACD_PANE] = [2, 3];
+  const SEPARATE = {conflationThresholdFactor: 0};  // a series whose bars are never shown together
 
   const DRAWN_TWICE = new Set(["candles", "volume", "histogram"]);  // half transparent: never in both twins
 
@@ -148,6 +152,8 @@
       this.specs = style.series.filter((spec) => !spec.group || groups.includes(spec.group));
     }
 
+    get merging() { return merging(this.rows); }
+
     /* All series with their data, for the styles of a theme and the groups of lines that are on. */
     series(style, groups) {
       this.choose(style, groups);
@@ -172,11 +178,11 @@
       if (spec.kind === "candles") { own.markers = this.markers(style); }
       this.ends.set(own.id, endOf(own.data));
       if (!spec.live) {
-        if (spec.kind === "zone") { Object.assign(options, always(spec.value)); }
+        Object.assign(options, SEPARATE, spec.kind === "zone" ? always(spec.value) : {});
         return [own];
       }
       const from = DRAWN_TWICE.has(spec.kind) ? this.settled : this.liveFrom;
-      const live = {id: `${spec.id}:live`, type: spec.type, pane: spec.pane, options: {...options, ...spec.live},
+      const live = {id: `${spec.id}:live`, type: spec.type, pane: spec.pane, options: {...options, ...spec.live, ...SEPARATE},
                     data: this.data(spec, Math.max(0, from), this.rows.length)};
       this.ends.set(live.id, endOf(live.data));
       this.inLive.set(live.id, new Set(live.data.filter(drawn).map((point) => point.time)));
@@ -227,7 +233,7 @@
       this.dirty.clear();
       for (const place of places) { this.changed(found, place); }
       if (places.length) { this.settle(found); this.trail(found); }
-      return found;
+      return this.stale ? null : found;
     }
 
     changed(found, place) {
@@ -235,10 +241,17 @@
       if (place < this.settled && row.open === null) { return; }  // the library would take away the point after it
       for (const spec of this.specs) {
         if (spec.kind === "zone" || spec.kind === "last") { continue; }
-        if (place < this.settled) { this.tick(found, spec.id, POINTS[spec.kind](row, spec, this.rows[place + 1])); }
+        if (place < this.settled) { this.past(found, spec, row, this.rows[place + 1]); }
         const doubled = place < this.settled && DRAWN_TWICE.has(spec.kind);
         if (spec.live && place >= this.liveFrom && !doubled) { this.liveTick(found, spec, row, this.rows[place + 1]); }
       }
+    }
+
+    /* A bar of a big series. Its newest one can be changed, and its past only where bars are never shown together. */
+    past(found, spec, row, next) {
+      const point = POINTS[spec.kind](row, spec, next);
+      if (point !== null && spec.live && point.time < this.ends.get(spec.id)) { this.stale = true; }
+      this.tick(found, spec.id, point);
     }
 
     liveTick(found, spec, row, next) {

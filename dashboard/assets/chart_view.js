@@ -70,7 +70,7 @@
     page.shown.more = payload.more && count > 0;
     if (!count) { return; }
     const {from, to} = range;
-    page.set("chart", {...page.redrawn(), visibleLogicalRange: apart({from: from + count, to: to + count})});
+    page.fill({visibleLogicalRange: apart({from: from + count, to: to + count})});
   }
 
   function askOlderAgain() {

@@ -118,7 +118,8 @@ def _options(line: Line, palette: Palette) -> dict[str, Any]:
 
 
 COLUMN_OPTIONS: dict[str, Any] = {"borderVisible": False}
-"""Columns are candles that open at zero."""
+"""Columns are candles that open at zero: of several in one pixel the library then shows the greatest, which it does not
+of its histograms."""
 
 
 def column_colours(palette: Palette) -> list[str]:

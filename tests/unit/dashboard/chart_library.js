@@ -1,6 +1,7 @@
 "use strict";
 /* How lightweight-charts 5.2 keeps the points of a series, with its sharp edges: a historical update takes the place of the
-   next point where the series has none at that time, and throws where no series has one. */
+   next point where the series has none at that time, and throws where no series has one, and where the bars of the series
+   may be shown together. */
 globalThis.window = globalThis;
 globalThis.dash_tvlwc = {};
 const whitespace = (point) => point.value === undefined && point.open === undefined;
@@ -9,9 +10,10 @@ globalThis.Library = class {
   set(series) {
     const kept = new Map();
     this.times = new Set();
-    for (const {id, data} of series) {
+    for (const {id, data, options} of series) {
       data.forEach((point) => this.times.add(point.time));
-      kept.set(id, {points: data.filter((point) => !whitespace(point)), end: data.length ? data[data.length - 1].time : undefined});
+      const merged = options.conflationThresholdFactor !== 0;
+      kept.set(id, {merged, points: data.filter((point) => !whitespace(point)), end: data.length ? data[data.length - 1].time : undefined});
     }
     this.kept = kept;
   }
@@ -20,6 +22,7 @@ globalThis.Library = class {
     const series = this.kept.get(id);
     if (!series) { throw new Error(`unknown series ${id}`); }
     if (!historicalUpdate && series.end !== undefined && bar.time < series.end) { throw new Error(`older than the last: ${id}`); }
+    if (historicalUpdate && series.merged) { throw new Error(`shown together: ${id}`); }
     if (historicalUpdate && !this.times.has(bar.time)) { throw new Error(`no such time: ${id}`); }
     this.times.add(bar.time);
     const {points} = series;

@@ -251,7 +251,7 @@ def test_amended_bar_changes_where_it_is() -> None:
     found = follow([[pushed(1, 120.0, rev=2, state="amended", reason="late tick")]])
     assert found["followed"] == found["afresh"]
     assert [(row["state"], row["rev"], row["close"]) for row in found["rows"]][1] == (AMENDED, 2, 120)
-    assert found["written"]["all"] == 0 and len(found["rows"]) == 4
+    assert found["written"]["all"] == 1 and len(found["rows"]) == 4
 
 
 def test_line_only_connects_over_slots_without_a_trade_and_over_breaks() -> None:
@@ -278,6 +278,7 @@ def test_late_bar_in_an_empty_slot_makes_the_line_whole() -> None:
 
 
 def test_columns_stand_on_zero_and_say_how_far_they_reach_to_both_sides() -> None:
+    """Of several in a pixel the library shows the highest high and the lowest low."""
     found = follow([[pushed(3, 99.5), pushed_values(3, -0.25)]])["followed"]
     volume, histogram = found["volume"][str(START + 180)], found["macd_12_26_9_hist"][str(START + 180)]
     assert [volume[name] for name in ("open", "high", "low", "close")] == [0, 2.5, 0, 2.5]
@@ -288,6 +289,29 @@ def test_columns_stand_on_zero_and_say_how_far_they_reach_to_both_sides() -> Non
         == histogram["color"]
         == style(PALETTES["light"])["series"][1]["colours"][0]
     )
+
+
+@pytest.mark.parametrize(
+    ("traded", "merged"),
+    [
+        (lambda _: True, 2.0),
+        (lambda minute: minute % 4 == 0, 0.5),  # four times as far apart: as wide on the screen
+        (lambda minute: minute < 600 or minute % 8 == 0, 0.25),  # sparse for a third of the time
+        (lambda minute: not 600 <= minute < 630, 2.0),  # half an hour without a trade does not spoil the rest
+    ],
+    ids=["dense", "even", "evenings", "halt"],
+)
+def test_bars_are_shown_together_only_up_to_a_width_however_far_apart_they_are(traded: Any, merged: float) -> None:
+    minutes = [minute for minute in range(897) if traded(minute)]
+    payload = columns([bar(minute) for minute in minutes], [], 60)
+    code = "return new tickstreamChart.Model(given).merging;"
+    found = run_javascript(MODEL, code, orjson.loads(to_json(payload)))
+    assert found == pytest.approx(merged, rel=0.05)
+
+
+def test_chart_without_bars_has_a_width_too() -> None:
+    payload = orjson.loads(to_json(columns([], [], 60)))
+    assert run_javascript(MODEL, "return new tickstreamChart.Model(given).merging;", payload) == 2
 
 
 def test_small_series_of_a_line_is_never_a_single_point_which_would_be_drawn_as_a_dash() -> None:
