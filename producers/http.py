@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -129,7 +131,7 @@ class Http:
             return found and replace(found, text=repr(self._feed.masked(found.text)))
         status = answer.status_code
         again = status in (418, 429) or status >= 500  # 418: an address that asked too often is banned for a while
-        return Problem(f"HTTP {status}{_hint(answer)}", again, _wait_asked(answer))
+        return Problem(f"HTTP {status}{_hint(answer)}", again, retry_after(answer.headers.get("Retry-After", "")))
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,10 +147,20 @@ def _pause(attempt: int) -> float:
     return min(LONGEST_WAIT_SECONDS, 0.5 * 2.0**attempt) * random.uniform(0.5, 1.0)
 
 
-def _wait_asked(answer: httpx.Response) -> float | None:
-    """What Retry-After asks for, in seconds."""
-    text = answer.headers.get("retry-after", "")
-    return min(LONGEST_WAIT_SECONDS, float(text)) if text.replace(".", "", 1).isdigit() else None
+def retry_after(text: str) -> float | None:
+    """Seconds of a Retry-After header, which may also be a date; a day at most, None where it says nothing.
+
+    >>> retry_after("1800"), retry_after("-1"), retry_after("soon"), retry_after("inf")
+    (1800.0, 0.0, None, None)
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except ValueError:
+            return None
+    return min(max(0.0, seconds), DAY_SECONDS) if math.isfinite(seconds) else None
 
 
 def _hint(answer: httpx.Response) -> str:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from conf.settings import Settings
 from core.errors import InputError, TickstreamError
+from core.intervals import SECOND_US
 from core.records import Tick
 from metrics import feeds
 from metrics.pulled import Row
@@ -25,7 +26,7 @@ from producers.publish import Publisher
 from producers.symbols import meant
 from producers.topics import ensure_topics
 from producers.turns import shared_turns
-from stores.gaps import PostgresGaps
+from stores.gaps import LastTrade, PostgresGaps, Switch
 from stores.requests import SharedTurns
 
 HELP = "publish a provider's live trades"
@@ -43,6 +44,9 @@ The connection is watched by its data: a socket that is open and brings nothing,
 session, is opened anew. Trades that did not come are noted in the table `gaps` and asked for over REST; they go to the
 same topic, so that bars are amended. Trades that come twice are sent once."""
 
+MOST_AWAY_US = 24 * 3600 * SECOND_US
+"""Trades since an earlier run are asked for when it ended no longer ago; after that it takes a backfill."""
+LOOK_BACK_SECONDS = 8.0
 _log = structlog.get_logger("producers.live")
 
 
@@ -166,6 +170,7 @@ async def _stream(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    await _continue(runs, streams, gaps)
     feeding = asyncio.create_task(feeder.run([runs], seconds))
     stopping = asyncio.create_task(stop.wait())
     beside = [asyncio.create_task(_resume(streams, gaps)), asyncio.create_task(_show(streams))]
@@ -179,6 +184,30 @@ async def _stream(
             task.cancel()
         await asyncio.gather(feeding, stopping, *beside, return_exceptions=True)
         await turns.close()
+
+
+async def _continue(runs: Runs, streams: Sequence[Stream], gaps: PostgresGaps) -> None:
+    """Let the preferred provider's stream go on where earlier processes ended, so that what came since is asked for.
+
+    Where a backup brought the newest trade it counted then, and nothing of that time is asked for.
+    """
+    preferred = streams[0]
+    try:
+        asking = asyncio.to_thread(_earlier, gaps, [stream.name for stream in streams], preferred.symbols)
+        switches, last = await asyncio.wait_for(asking, LOOK_BACK_SECONDS)
+    except (TickstreamError, TimeoutError) as error:
+        _log.warning("trades since an earlier run are not asked for", error=str(error) or "the database is slow")
+        return
+    if isinstance(runs, Failover):
+        runs.begin_after(switches, last)
+    for trade in last:
+        if trade.source == preferred.name:
+            preferred.continue_after(trade.symbol, trade.event_us, trade.trade_id)
+
+
+def _earlier(gaps: PostgresGaps, names: Sequence[str], symbols: Sequence[str]) -> tuple[list[Switch], list[LastTrade]]:
+    since_us = time.time_ns() // 1000 - MOST_AWAY_US
+    return gaps.switches(symbols, since_us), gaps.last_trades(names, symbols, since_us)
 
 
 async def _resume(streams: Sequence[Stream], gaps: PostgresGaps) -> None:

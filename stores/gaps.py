@@ -10,7 +10,7 @@ import psycopg
 import structlog
 
 from core.errors import ConfigError, InputError, StoreUnavailable
-from stores.postgres import NAME, connect_args, translated
+from stores.postgres import EPOCH_US, NAME, connect_args, to_time, translated
 from stores.retry import retrying
 
 MOST_WAITING = 10_000
@@ -29,6 +29,18 @@ _LEFT = """
     SELECT id, source, symbol, cause, start_us, end_us, first_id, last_id FROM gaps
     WHERE state = 'open' AND source = %s AND symbol = ANY(%s) ORDER BY id
 """
+_LAST = f"""
+    SELECT asked.symbol, newest.source, {EPOCH_US.format("newest.event_time")}, newest.trade_id
+    FROM unnest(%s::text[]) AS asked(symbol), LATERAL (
+        SELECT source, event_time, trade_id FROM ticks
+        WHERE symbol = asked.symbol AND source = ANY(%s) AND kind = 'trade' AND event_time >= %s
+        ORDER BY event_time DESC, seq DESC LIMIT 1) AS newest
+"""
+_SWITCHES = """
+    SELECT symbol, source, split_part(substr(detail, 4), ':', 1), start_us FROM gaps
+    WHERE cause = 'switch' AND detail LIKE 'to %%:%%' AND symbol = ANY(%s) AND start_us >= %s ORDER BY start_us, id
+"""
+_LOOK_MS = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,26 @@ class Gap:
     end_us: int
     first_id: int | None = None
     last_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LastTrade:
+    """The newest trade of a symbol in the tick log; `event_us` in epoch microseconds."""
+
+    symbol: str
+    source: str
+    event_us: int
+    trade_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """From `at_us` on, exclusive, in epoch microseconds of event time, `after` counted instead of `before`."""
+
+    symbol: str
+    before: str
+    after: str
+    at_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +127,23 @@ class PostgresGaps:
             self._rows[number] = row
             found.append((number, Gap(*fields)))
         return found
+
+    def last_trades(self, sources: Sequence[str], symbols: Sequence[str], since_us: int) -> list[LastTrade]:
+        """The newest trade of each symbol that one of these sources brought since then; none for the others.
+
+        Blocks for some seconds at most; raises StoreUnavailable, ConfigError.
+        """
+        with translated(), psycopg.connect(**connect_args(self._dsn)) as connection:
+            connection.execute(f"SET statement_timeout = {_LOOK_MS}")
+            rows = connection.execute(_LAST, (list(symbols), list(sources), to_time(since_us))).fetchall()
+        return [LastTrade(*row) for row in rows]
+
+    def switches(self, symbols: Sequence[str], since_us: int) -> list[Switch]:
+        """The changes of provider since then, by time. Blocks and raises as `last_trades` does."""
+        with translated(), psycopg.connect(**connect_args(self._dsn)) as connection:
+            connection.execute(f"SET statement_timeout = {_LOOK_MS}")
+            rows = connection.execute(_SWITCHES, (list(symbols), since_us)).fetchall()
+        return [Switch(*row) for row in rows]
 
     def close(self, seconds: float = 5.0) -> None:
         """Write what waits, for at most so long; what cannot be written is told in the log."""

@@ -4,6 +4,9 @@
 set -eu
 [ "${1:-}" = executor ] || exec "$@"
 
+# Spark copies jars and unpacks archives into the folder that it is started in.
+cd "$(mktemp -d)"
+
 # Spark passes JVM options as SPARK_JAVA_OPT_0, SPARK_JAVA_OPT_1, …: one a line, taken as they are.
 set -- org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend \
     --driver-url "$SPARK_DRIVER_URL" \

@@ -10,7 +10,8 @@ from core.records import SEQ_LIMIT
 from producers.feeds.base import SchemaChanged
 
 T = TypeVar("T")
-_TIMES_KEPT = 64
+_KEPT_US = 60_000_000
+_LEAST_KEPT, _MOST_KEPT = 64, 65_536
 _MOST_DIGITS = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -78,16 +79,34 @@ class Ordinals:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[str, dict[int, int]] = {}
+        self._seen: dict[str, _Counts] = {}
 
     def next(self, symbol: str, event_us: int) -> int:
         """Unique among the ticks of one source, symbol and time; over two hours and a half it also goes up."""
-        recent = self._seen.setdefault(symbol, {})
-        count = recent.get(event_us, 0)
-        recent[event_us] = count + 1
-        if len(recent) > _TIMES_KEPT:
-            del recent[min(recent)]
+        count = self._seen.setdefault(symbol, _Counts()).take(event_us)
         return (event_us // 1000 % (1 << 23)) * 1024 + count % 1024
+
+
+class _Counts:
+    """How many trades one symbol had at each of its newest times."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self._most = _LEAST_KEPT
+
+    def take(self, event_us: int) -> int:
+        count = self._counts.get(event_us, 0)
+        self._counts[event_us] = count + 1
+        if len(self._counts) > self._most:
+            self._forget(event_us)
+        return count
+
+    def _forget(self, now_taken: int) -> None:
+        """Forget what is older than late trades are; never the time that was just counted."""
+        oldest = max(self._counts) - _KEPT_US
+        newest = sorted((at for at in self._counts if at >= oldest), reverse=True)[:_MOST_KEPT]
+        self._counts = {at: self._counts[at] for at in {*newest, now_taken}}
+        self._most = max(_LEAST_KEPT, 2 * len(self._counts))
 
 
 def parts_of(value: Any) -> list[Any]:

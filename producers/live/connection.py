@@ -6,7 +6,6 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -14,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, W
 
 from core.errors import InputError
 from producers.feeds.base import Feed
+from producers.http import retry_after
 from producers.live.backoff import Patience
 from producers.live.staleness import Liveness, Overdue
 
@@ -169,20 +169,8 @@ async def _first_of(*coroutines: Coroutine[Any, Any, Overdue]) -> Overdue:
 
 def _turned_away(error: InvalidStatus) -> Ended:
     status = error.response.status_code
-    asked = _retry_after(error.response.headers.get("Retry-After", ""))
+    asked = retry_after(error.response.headers.get("Retry-After", ""))
     return Ended("disconnect", f"HTTP {status} at the handshake", refused=status in (401, 403), retry_after=asked)
-
-
-def _retry_after(text: str) -> float | None:
-    """Seconds of a Retry-After header, which may also be a date."""
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 def _plainly(error: OSError) -> str:

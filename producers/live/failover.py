@@ -21,6 +21,7 @@ from producers.live.gaps import Gap, GapLog
 from producers.live.lanes import Change, Lane, Seams
 from producers.live.route import NoRoute
 from producers.live.stream import State, Stream
+from stores.gaps import LastTrade, Switch
 
 CHECK_SECONDS = 0.25
 _DOWN = {State.WAITING, State.REFUSED, State.MUTE}
@@ -88,6 +89,15 @@ class Failover:
     def active(self) -> dict[str, str]:
         """By symbol, the provider that counts now."""
         return {symbol: lane.active for symbol, lane in self.lanes.items()}
+
+    def begin_after(self, switches: Sequence[Switch], last: Sequence[LastTrade]) -> None:
+        """Whose trades counted until an earlier process ended: its changes of provider, by time, and its last trades.
+
+        What is filled in of that time then counts only where its provider did. Only before `run`.
+        """
+        for trade in last:
+            own = [(each.at_us, each.before, each.after) for each in switches if each.symbol == trade.symbol]
+            self.lanes[trade.symbol].begin_after(own, trade.event_us, trade.source)
 
     async def run(self) -> None:
         """Stream until cancelled.

@@ -23,7 +23,8 @@ class Seams:
     market_lag_seconds: float = 30.0
     """The same for another market, where trades may just be rarer."""
     steady_seconds: float = 30.0
-    """How long a better provider must bring trades again before it is gone back to."""
+    """How long a better provider must bring trades again before it is gone back to; one of another market that has
+    brought none for `market_lag_seconds` starts anew."""
     overlap_seconds: float = 30.0
     """Before and after a change, where trades of one tape are told apart by price, size and time."""
     tolerance_seconds: float = 1.0
@@ -80,6 +81,17 @@ class Lane:
     def active(self) -> str:
         """The provider whose trades count now."""
         return self._active
+
+    def begin_after(self, changes: Sequence[tuple[int, str, str]], last_us: int, last: str) -> None:
+        """Whose time the past was: an earlier process changed over at these moments of event time, from one provider
+        to another, and came to a trade of `last` at `last_us`. Only before the first tick."""
+        known = [change for change in changes if change[1] in self._sources and change[2] in self._sources]
+        spans = [(-1, known[0][1] if known else last), *((at_us, after) for at_us, _, after in known)]
+        if spans[-1][1] != self._active:
+            spans.append((max(last_us, spans[-1][0]), self._active))
+        self._spans.clear()
+        self._spans.extend(spans)
+        self._high_us = last_us
 
     def take(self, provider: str, ticks: Sequence[Tick], now_us: int) -> list[Tick]:
         """What of these ticks, in order of arrival, is to be published now."""
@@ -164,12 +176,18 @@ class Lane:
         """Note since when each provider has kept up: trades since it was down, and as new as what is published."""
         for source in self._sources.values():
             keeps_up = not source.down and source.heard_us >= 0
-            if keeps_up and source.name != self._active and self._same_tape(source, self._active):
-                keeps_up = source.newest_us >= self._high_us - self._us(self._seams.lag_seconds)
+            if keeps_up and source.name != self._active:
+                keeps_up = self._is_current(source, now_us)
             if not keeps_up:
                 source.steady_since_us = None
             elif source.steady_since_us is None:
                 source.steady_since_us = now_us
+
+    def _is_current(self, source: _Source, now_us: int) -> bool:
+        """Whether a provider that stands by has trades as new as those published, or of another market new ones."""
+        if self._same_tape(source, self._active):
+            return source.newest_us >= self._high_us - self._us(self._seams.lag_seconds)
+        return now_us - source.heard_us <= self._us(self._seams.market_lag_seconds)
 
     def _wanted(self, now_us: int) -> tuple[str, str]:
         """The provider to follow now, and why."""

@@ -129,6 +129,13 @@ class Stream:
                 self._line(gap.symbol).ids.expect(gap.first_id, gap.last_id)
             self.filler.add(number, gap)
 
+    def continue_after(self, symbol: str, event_us: int, trade_id: str | None) -> None:
+        """An earlier process came as far as this trade: what came since is missing. Only before `run`."""
+        line = self._line(symbol)
+        line.last_us, line.interrupted = event_us, "disconnect"
+        if self._kind.can.counted_ids and trade_id is not None and trade_id.isdecimal():
+            line.ids.take(int(trade_id))
+
     # Connections
 
     async def _connect_for_ever(self) -> None:

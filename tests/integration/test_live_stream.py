@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from producers.feeds.polygon import Polygon
 from producers.live import Gap, MemoryGaps, NoRoute, Patience, State, Stream
 from producers.live.feeder import Feeder
 from producers.publish import Publisher
-from stores.gaps import PostgresGaps
+from stores.gaps import LastTrade, PostgresGaps, Switch
 from stores.migrations import Retention, migrate
 from tests.feed_server import SYMBOLS, FeedServer, Script, Session
 from tests.feeds import settings_with_keys
@@ -662,6 +663,33 @@ def test_gap_that_an_earlier_process_left_open_is_filled() -> None:
     asyncio.run(go())
 
 
+@pytest.mark.parametrize("kind", [Coinbase, Uncounted])
+def test_trades_between_two_processes_are_asked_for(kind: type[Coinbase]) -> None:
+    """The earlier one was killed: it could put nothing on record."""
+
+    async def was_away(session: Session) -> None:
+        session.happen(30)
+        await session.to_the_end()
+
+    async def go() -> Watched:
+        async with FeedServer([was_away]) as server:
+            watched = Watched(server, kind)
+            watched.ticks += server.ticks[:20]
+            for tick in {tick.symbol: tick for tick in server.ticks[:20]}.values():
+                watched.stream.continue_after(tick.symbol, tick.event_us, tick.trade_id)
+            async with running(watched.stream):
+                await until(lambda: watched.complete, lambda: (watched.missing, watched.gaps.unsettled))
+        return watched
+
+    watched = asyncio.run(go())
+    assert watched.gaps.gaps and {one.state for one in watched.gaps.settled.values()} == {"filled"}
+    if kind is Coinbase:
+        watched.assert_exact()
+    else:  # by time, the last trade of the earlier process comes once more; the log knows it
+        again = Counter(map(own, watched.ticks)) - Counter(map(own, watched.server.ticks))
+        assert set(again) <= set({tick.symbol: own(tick) for tick in watched.server.ticks[:20]}.values())
+
+
 # With the real servers
 
 
@@ -850,6 +878,51 @@ def watch_with(gaps: PostgresGaps) -> Watched:
         return watched
 
     return asyncio.run(go())
+
+
+def test_newest_trade_of_each_symbol_is_found_whichever_source_brought_it(settings: Settings) -> None:
+    migrated(settings)
+    at = datetime(2024, 3, 4, 12, tzinfo=UTC)
+    ticks = [
+        ("BTC-USD", 0, "coinbase", "trade", "5"),
+        ("BTC-USD", 9, "coinbase", "trade", "6"),
+        ("BTC-USD", 20, "other", "trade", "7"),
+        ("BTC-USD", 30, "coinbase", "cancel", "5"),
+        ("ETH-USD", 1, "coinbase", "trade", "1"),
+        ("ETH-USD", 2, "kraken", "trade", None),
+        ("SOL-USD", -1, "coinbase", "trade", "1"),
+    ]
+    with psycopg.connect(settings.postgres_dsn.get_secret_value()) as connection:
+        for symbol, seconds, source, kind, number in ticks:
+            connection.execute(
+                "INSERT INTO ticks (symbol, event_time, source, kind, trade_id, seq, received_us, identity)"
+                " VALUES (%s, %s, %s, %s, %s, 0, 0, %s)",
+                (symbol, at + timedelta(seconds=seconds), source, kind, number, f"{source} {kind} {number}"),
+            )
+    at_us = int(at.timestamp()) * 1_000_000
+    with contextlib.closing(PostgresGaps(settings.postgres_dsn.get_secret_value())) as gaps:
+        found = gaps.last_trades(["coinbase", "kraken"], ["BTC-USD", "ETH-USD", "SOL-USD", "NEW"], at_us)
+    assert sorted(found, key=lambda each: each.symbol) == [
+        LastTrade("BTC-USD", "coinbase", at_us + 9_000_000, "6"),
+        LastTrade("ETH-USD", "kraken", at_us + 2_000_000, None),
+    ]
+
+
+def test_changes_of_provider_are_found_again(settings: Settings) -> None:
+    migrated(settings)
+    dsn = settings.postgres_dsn.get_secret_value()
+    with contextlib.closing(PostgresGaps(dsn)) as gaps:
+        for symbol, at_us, before, after in (
+            ("X", 7, "a", "b"),
+            ("X", 5, "b", "a"),
+            ("Y", 6, "a", "b"),
+            ("X", 1, "a", "b"),
+        ):
+            number = gaps.open(Gap(before, symbol, "switch", at_us, at_us + 1))
+            gaps.settle(number, "filled", 0, f"to {after}: connection lost")
+        gaps.open(Gap("a", "X", "silence", 8, 9))
+    with contextlib.closing(PostgresGaps(dsn)) as gaps:
+        assert gaps.switches(["X"], 5) == [Switch("X", "b", "a", 5), Switch("X", "a", "b", 7)]
 
 
 def test_gaps_noticed_twice_are_one_row_and_open_ones_are_found_again(settings: Settings) -> None:

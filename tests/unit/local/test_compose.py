@@ -84,6 +84,11 @@ def test_volumes_are_named_or_files_of_the_repository(name: str) -> None:
         assert (ROOT / source).is_file() if source.startswith("./") else source in COMPOSE["volumes"]
 
 
+def test_services_that_read_or_write_files_have_the_volume_that_they_share() -> None:
+    for name in ("live", "stores", "schedule", "predictor", "api", "spark-worker-1", "spark-worker-2"):
+        assert any(volume.split(":")[:2] == ["state", "/data"] for volume in SERVICES[name]["volumes"]), name
+
+
 def test_boards_and_rules_are_where_grafana_and_prometheus_look() -> None:
     inside = {volume.split(":")[0]: volume.split(":")[1] for name in ("grafana", "prometheus")
               for volume in SERVICES[name]["volumes"]}  # fmt: skip

@@ -171,6 +171,7 @@ def test_driver_is_where_its_executors_look_for_it(name: str) -> None:
     assert options["spark.kubernetes.container.image"] == f"{image['newName']}:{image['newTag']}"
     slots = int(options["spark.executor.instances"]) * int(options["spark.executor.cores"])
     assert slots >= 2 * int(SETTINGS["TICKSTREAM_TICKS_PARTITIONS"]), "a task of live never ends"
+    assert options["spark.kubernetes.executor.request.cores"] == "500m", "slots are no processors"
     template = yaml.safe_load(of_kind("ConfigMap")["executor"]["data"]["executor.yaml"])
     assert template["spec"]["securityContext"] == PODS[name]["securityContext"]
 
@@ -178,7 +179,7 @@ def test_driver_is_where_its_executors_look_for_it(name: str) -> None:
 def test_executor_starts_what_spark_asks_for_and_anything_else_as_it_is(tmp_path: Path) -> None:
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
-    java.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    java.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\npwd >&2\n')
     java.chmod(0o755)
     given = {"DRIVER_URL": "spark://d", "EXECUTOR_ID": "7", "EXECUTOR_CORES": "4", "APPLICATION_ID": "app",
              "EXECUTOR_POD_IP": "10.0.0.9", "RESOURCE_PROFILE_ID": "0", "EXECUTOR_POD_NAME": "pod",
@@ -192,6 +193,8 @@ def test_executor_starts_what_spark_asks_for_and_anything_else_as_it_is(tmp_path
     assert words[4:6] == ["-Da=b c", "-Dd=$e"]
     assert words[6] == "org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend"
     named = dict(zip(words[7::2], words[8::2], strict=True))
+    # Spark writes there, and the image's own folder is root's.
+    assert Path(done.stderr.strip()) != Path.cwd() and os.access(done.stderr.strip(), os.W_OK)
     assert named["--driver-url"] == "spark://d" and named["--podName"] == "pod" and named["--hostname"] == "10.0.0.9"
     assert subprocess.run([script, "echo", "a b"], env=env, capture_output=True, text=True).stdout == "a b\n"
 

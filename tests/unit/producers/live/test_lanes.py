@@ -102,12 +102,51 @@ def test_another_market_takes_over_after_the_seam_only_and_later() -> None:
     )
 
 
+def test_another_market_counts_until_the_first_one_has_traded_again_for_a_while() -> None:
+    made = lane(tape="")
+    made.take(A, [trade(A, seconds(n)) for n in (0, 10)], START_US + seconds(10))
+    made.take(B, [trade(B, seconds(17), 217)], START_US + seconds(17))
+    assert made.active == B
+    for at in (17.25, 20, 30, 60):  # connected, and heard once: no reason to go back
+        made.check(START_US + seconds(at))
+        assert len(made.take(B, [trade(B, seconds(at), number=int(at * 4))], START_US + seconds(at))) == 1
+        assert made.active == B
+    for at in (61, 64, 65.9):
+        made.take(A, [trade(A, seconds(at))], START_US + seconds(at))
+        assert made.active == B, "it trades again, but not for long enough"
+    made.take(A, [trade(A, seconds(66))], START_US + seconds(66))
+    assert made.active == A
+    assert [change.cause for change in made.changes] == ["stale", "healthy again"]
+
+
 def test_what_the_first_one_fills_in_later_is_not_counted_again() -> None:
     made = lane()
     made.take(A, [trade(A, seconds(1), 101)], START_US + seconds(1))
     assert len(made.take(B, [trade(B, seconds(n), 100 + n) for n in range(1, 6)], START_US + seconds(5))) == 4
     filled = [trade(A, seconds(n), 100 + n) for n in range(2, 6)]
     assert made.take(A, filled, START_US + seconds(6)) == []
+
+
+def test_past_of_an_earlier_process_belongs_to_whom_it_counted_for() -> None:
+    made = lane(tape="")
+    changes = [(10, A, B), (20, B, A), (30, A, "gone")]
+    made.begin_after(
+        [(START_US + seconds(at), before, after) for at, before, after in changes], START_US + seconds(40), A
+    )
+    for at, owner in ((5, A), (15, B), (25, A), (39, A)):
+        for name in (A, B):
+            out = made.take(name, [trade(name, seconds(at), number=at)], START_US + seconds(50))
+            assert len(out) == (name == owner), (at, name)
+    assert made.active == A and len(made.take(A, [trade(A, seconds(41))], START_US + seconds(51))) == 1
+
+
+def test_preferred_provider_counts_again_after_the_last_trade_of_a_backup() -> None:
+    made = lane(tape="")
+    made.begin_after([(START_US + seconds(10), A, B)], START_US + seconds(40), B)
+    assert made.active == A
+    assert made.take(A, [trade(A, seconds(n)) for n in (15, 40)], START_US + seconds(50)) == []
+    assert len(made.take(B, [trade(B, seconds(15)), trade(B, seconds(40), number=1)], START_US + seconds(50))) == 2
+    assert len(made.take(A, [trade(A, seconds(41))], START_US + seconds(51))) == 1
 
 
 @dataclass(frozen=True)

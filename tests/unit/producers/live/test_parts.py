@@ -12,8 +12,8 @@ import structlog
 from pydantic import SecretStr
 
 from conf.settings import Settings
+from producers.http import retry_after
 from producers.live.backoff import pause_before
-from producers.live.connection import _retry_after
 from producers.live.route import NoRoute, check_route
 from producers.live.troubles import MOST_KINDS, Troubles, without_secrets
 
@@ -26,10 +26,10 @@ def test_pauses_are_full_jitter_under_a_doubling_bound() -> None:
 
 
 def test_retry_after_is_seconds_or_a_date() -> None:
-    assert _retry_after("7") == 7 and _retry_after("-3") == 0
-    assert _retry_after("") is None and _retry_after("soon") is None
+    assert retry_after("7") == 7 and retry_after("-3") == 0
+    assert retry_after("") is None and retry_after("soon") is None
     ahead = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    assert 57 < (_retry_after(ahead) or 0) <= 60
+    assert 57 < (retry_after(ahead) or 0) <= 60
 
 
 def test_troubles_are_told_at_powers_of_ten_and_kinds_are_bounded() -> None:
