@@ -63,9 +63,9 @@ class Engine:
         return self._rules
 
     @property
-    def busy(self) -> bool:
-        """Whether time alone may change something."""
-        return bool(self._busy)
+    def busy(self) -> int:
+        """How many states time alone may change."""
+        return len(self._busy)
 
     def restore(self, states: Mapping[Key, State]) -> None:
         """Go on from stored states; to be called before anything else."""

@@ -22,6 +22,8 @@ from stores.alert_rules import AlertReads
 MOST_BARS = 20_000
 MOST_FINDINGS = 20_000
 MOST_WARM_UP = 100_000
+MOST_DECISIONS = 1_000_000
+"""On findings: each bar's length that passes is one for each symbol that fires, some five seconds for all of these."""
 _TRIED = "tried"
 
 
@@ -107,11 +109,15 @@ def _values(
 
 
 def on_findings(rule: Rule, findings: Sequence[Finding], trial: Trial) -> Trial:
-    """The rule over findings, oldest first; between them, time passes as bars would make it."""
+    """The rule over findings, oldest first; between them, time passes as bars would make it.
+
+    Where that would take too long, it stops, and the trial is truncated.
+    """
     stage = _Stage(rule, trial)
     length = INTERVALS[rule.interval].us
     for finding in findings:
-        stage.pass_until(finding.end, length)
+        if not stage.pass_until(finding.end, length):
+            break
         stage.engine.findings([finding], finding.end)
         stage.tell(finding.end)
     stage.pass_until(trial.end_us, length)
@@ -128,6 +134,7 @@ class _Stage:
         self._trial = trial
         self._alerts: dict[str, Past] = {}
         self._now = trial.start_us
+        self._left = MOST_DECISIONS
 
     def tell(self, now_us: int) -> None:
         self.engine.time(now_us)
@@ -141,11 +148,16 @@ class _Stage:
             kinds[told.notice.kind] = kinds.get(told.notice.kind, 0) + 1
             self._trial.titles.append(message(told.rule, told.symbol, told.notice).title)
 
-    def pass_until(self, moment_us: int, step_us: int) -> None:
-        for now in range(self._now + step_us, moment_us, step_us):
-            if self.engine.busy:
-                self.tell(now)
+    def pass_until(self, moment_us: int, step_us: int) -> bool:
+        """Let time pass, at once where nothing waits for it; whether it came to that moment."""
+        while self.engine.busy and self._now + step_us < moment_us:
+            self._left -= self.engine.busy
+            if self._left < 0:
+                self._trial.truncated = True
+                return False
+            self.tell(self._now + step_us)
         self._now = max(self._now, moment_us)
+        return True
 
     def ended(self) -> Trial:
         self._trial.alerts = sorted(self._alerts.values(), key=lambda each: (each.since_us, each.symbol))

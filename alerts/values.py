@@ -71,7 +71,8 @@ class Series:
         """Each bar that is to be judged, in order, whether it is the newest one anew, and its values.
 
         A bar older than the newest of its symbol was amended: nothing is said of it, and what was computed from it is
-        computed again.
+        computed again. Nor of an amended one that is the first of its symbol, as after a restart: how old it is, nobody
+        knows.
         """
         for run in self._runs(bars):
             yield from zip(run, self._again(run), self._values(run, history), strict=True)
@@ -83,6 +84,8 @@ class Series:
         last: dict[str, int] = {}
         for bar in bars:
             newest = last.get(bar.symbol, self._last.get(bar.symbol, -1))
+            if newest < 0 and bar.rev > 1:
+                continue  # the symbol's next bar is warmed up from the store, which has this one
             if bar.start <= newest:
                 yield run
                 run, last = [], {}

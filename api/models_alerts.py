@@ -1,9 +1,9 @@
 """The answers on alerts, as published in OpenAPI, and what may be asked for."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from alerts.rules import Rule
 from api.cursor import MAX_LENGTH
@@ -55,14 +55,23 @@ class AlertsQuery(BaseModel):
         return ("alerts", self.rule, self.symbol, self.state)
 
 
+def _as_text(value: Any) -> Any:
+    """JSON has numbers where a query has text: they mean the same."""
+    return str(value) if isinstance(value, int | float) else value
+
+
+# The validator that is named last comes first.
+BodyTime = Annotated[TimeParam, BeforeValidator(_as_text)]
+
+
 class TrialRequest(BaseModel):
     """A rule, and the past that it is tried on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rule: Rule
-    start: TimeParam | None = Field(None, description="first moment, as in `bars`; missing: a day before `end`")
-    end: TimeParam | None = Field(None, description="moment after the last; missing: now")
+    start: BodyTime | None = Field(None, description="first moment, as in `bars`; missing: a day before `end`")
+    end: BodyTime | None = Field(None, description="moment after the last; missing, or later than that: now")
 
 
 class PastAlert(Answer):

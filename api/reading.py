@@ -120,10 +120,15 @@ class BarsReader:
         if page.place is not None and page.place.side == "older":
             until = page.place.us  # what comes next was shown, so all before it has begun
         else:
-            until = 0 if self.query.end is None else self.clock.now_us()
+            until = 0 if self.query.end is None else self._known_until()
         window = Window(page.start, page.end, page.limit + 1, page.newest)
         rows = partial(fill, joined.bars, prior, window, self.query.bar_interval, self.query.fill, until)
         return rows() if self.calendar == ALWAYS_OPEN else await asyncio.to_thread(rows, self._open)
+
+    def _known_until(self) -> int:
+        """Now, or the moment of which it is asked: that nothing was traded after it nobody knew then."""
+        now_us = self.clock.now_us()
+        return now_us if self.query.as_of is None else min(now_us, self.query.as_of)
 
     def _open(self, start_us: int, end_us: int) -> Spans:
         """Where trading is open: nothing is made up where it need not have happened."""

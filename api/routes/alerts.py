@@ -99,10 +99,11 @@ async def test(request: TrialRequest, alerts: Alerts, settings: Configured, cloc
     Each bar is judged at its end, as it would have been if it had been final in that moment. Rules on the system's
     health cannot be tried.
     """
-    end_us = clock.now_us() if request.end is None else request.end
+    now_us = clock.now_us()
+    end_us = now_us if request.end is None else min(request.end, now_us)
     start_us = max(0, end_us - DAY_US) if request.start is None else request.start
     if end_us < start_us:
-        raise InvalidParameter("end", "end is before start", format_time(end_us))
+        raise InvalidParameter("end", "end, which is now at the latest, is before start", format_time(end_us))
     return Json(_trial_json(await tried(request.rule, alerts, start_us, end_us, settings.calendar)))
 
 

@@ -55,7 +55,9 @@ class Book:
             return None, False
         missed = self.last_seq > 0 and item.seq > self.last_seq + 1
         self.last_seq = item.seq
-        if not item.newer_than(self.newest.get(item.start)):
+        held = self.newest.get(item.start)
+        item.restated = item.restates(held)
+        if not (item.restated or item.newer_than(held)):
             return None, missed  # a Redis that lost its last second is told again what it knew
         self._keep(item)
         return item, missed
@@ -73,7 +75,7 @@ class Book:
         fresh = []
         for bar in sorted(bars, key=lambda each: each.start):
             held = self.newest.get(bar.start)
-            if bar.newer_than(held):
+            if bar.newer_than(held) or bar.restates(held):
                 fresh.append(bar)
                 self._keep(bar, ring=False)
             elif held is not None and held.rev == bar.rev and held.indicators is None and bar.indicators is not None:
@@ -84,10 +86,20 @@ class Book:
         """The tail as of `seq` after messages may have been missed; the bars of it that were not known."""
         missed = self.add(bars)
         self.last_seq = max(seq, self.last_seq)
-        if missed:
-            self._ring.clear()
-            self._floor = self.last_seq
-        return missed
+        return self._beside_the_ring(missed)
+
+    def wanted(self, channel: str) -> str:
+        """The channel to read the database for: with indicators where somebody follows them, for all may be told."""
+        return INDICATORS if self.followers[INDICATORS] else channel
+
+    def learn(self, bars: Iterable[BarItem]) -> list[BarItem]:
+        """What a snapshot has read of the database; the bars of it that followers may lack.
+
+        Where the database was ahead of Redis, the message that is to come will be no news here.
+        """
+        oldest = min(self.newest, default=0)
+        late = [bar for bar in self.add(bars) if bar.start >= oldest and self.newest.get(bar.start) is bar]
+        return self._beside_the_ring(late)
 
     def since_seq(self, seq: int) -> list[BarItem] | None:
         """What came after `seq`, as far as it is not superseded; None when the ring does not reach back."""
@@ -125,11 +137,19 @@ class Book:
         """Whether it knows all bars from this start on."""
         return channel in self._complete and start >= self._complete[channel] and start > self._evicted
 
+    def _beside_the_ring(self, bars: list[BarItem]) -> list[BarItem]:
+        """Bars that came without a number: who is away while the others are told must not resume behind them."""
+        if bars:
+            self._ring.clear()
+            self._floor = self.last_seq + 1
+        return bars
+
     def _keep(self, item: BarItem, ring: bool = True) -> None:
         self.newest[item.start] = item
         while len(self.newest) > NEWEST_BARS:
-            self._evicted = min(self.newest)
-            del self.newest[self._evicted]
+            oldest = min(self.newest)
+            del self.newest[oldest]
+            self._evicted = max(self._evicted, oldest)  # an amended bar can be older than what went before
         if ring and not item.conflates:
             self._ring.append(item)
             if len(self._ring) > RING_ITEMS:

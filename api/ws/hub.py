@@ -14,7 +14,7 @@ from api.ws.books import AnyBook, Book, EventBook
 from api.ws.client import GOING_AWAY, Client, Counters, Limits
 from api.ws.frames import encode
 from api.ws.history import History
-from api.ws.items import EVENTS, INDICATORS, BarItem, Item, LastEvent, Snapshot
+from api.ws.items import BARS, EVENTS, BarItem, Item, LastEvent, Snapshot
 from api.ws.writers import RawWriter, SendWriter
 from core.errors import InputError, StoreUnavailable
 from stores.redis_listen import Messages, RedisListener
@@ -124,6 +124,10 @@ class Hub:
             except TimeoutError:
                 raise StoreUnavailable("redis", "does not answer in time", 2.0) from None
 
+    def learn(self, book: Book, rows: list[BarItem]) -> None:
+        """Keep what a snapshot has read of the database, and tell who follows already what is news to them."""
+        self._tell(book, book.learn(rows))
+
     def stats(self) -> dict[str, Any]:
         """Counts since the start of this worker, and what there is now."""
         clients = self.clients()
@@ -211,13 +215,12 @@ class Hub:
                 await self._look_up(book)
 
     async def _look_up(self, book: Book) -> None:
-        """The final bars that neither Redis nor a message has shown."""
+        """The final bars that neither Redis nor a message has shown, with indicators where somebody follows these."""
         start = book.last_closed()
-        for channel, followers in book.followers.items():
-            if followers and start is not None:
-                pages = [page async for page in self.history.since(book, channel, start)]
-                bars = [bar for page in pages for bar in page]
-                self._tell(book, book.recover(book.last_seq, bars))
+        if book.followed and start is not None:
+            pages = [page async for page in self.history.since(book, book.wanted(BARS), start)]
+            bars = [bar for page in pages for bar in page]
+            self._tell(book, book.recover(book.last_seq, bars))
 
     async def _last_events(self, book: EventBook) -> list[LastEvent]:
         if not book.kind.kept:
@@ -237,7 +240,7 @@ class Hub:
                 raise asyncio.CancelledError
 
     def _tell(self, book: Book, missed: list[BarItem]) -> None:
-        if missed:
+        if missed and book.followed:
             self._push(book, Snapshot(book.last_seq, missed, "resync"))
 
     def _push(self, book: AnyBook, item: Item) -> None:
@@ -288,7 +291,7 @@ class Hub:
 def fan_out(book: AnyBook, item: Item, dirty: list[Client]) -> None:
     """Give an item to all followers: into `out` of those that are free, which are added to `dirty`."""
     for channel, followers in book.followers.items():
-        if not followers or (channel == INDICATORS and isinstance(item, BarItem) and item.indicators is None):
+        if not followers or (isinstance(item, BarItem) and not item.concerns(channel)):
             continue
         stream = book.streams[channel]
         for client, subscription in followers.items():

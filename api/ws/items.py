@@ -121,9 +121,13 @@ class _Framed:
 
 
 class BarItem(_Framed):
-    """A bar as it was published or stored; `seq` 0 where it came from the database alone."""
+    """A bar as it was published or stored; `seq` 0 where it came from the database alone.
 
-    __slots__ = ("bar", "conflates", "end", "indicators", "offset", "rev", "seq", "size", "stamps", "start", "state")
+    `restated`: of what was known only its indicators are new.
+    """
+
+    __slots__ = ("bar", "conflates", "end", "indicators", "offset", "restated", "rev", "seq", "size", "stamps",
+                 "start", "state")  # fmt: skip
 
     def __init__(self, payload: bytes) -> None:
         super().__init__()
@@ -134,6 +138,7 @@ class BarItem(_Framed):
         self.seq, self.start, self.end, self.rev, self.state = head.seq, head.start, head.end, head.rev, head.state
         self.offset = -1 if head.last_offset is None else head.last_offset
         self.conflates = head.state == FORMING
+        self.restated = False
         self.size = len(payload)
         self.bar, self.indicators = _parts(payload, head.seq)
         self.stamps = b'{"event_us":%b,"received_us":%b,"processed_us":%b,"relayed_us":%b' % (
@@ -146,6 +151,16 @@ class BarItem(_Framed):
     def newer_than(self, other: "BarItem | None") -> bool:
         """As Redis compares two rows of one start."""
         return other is None or (self.rev, self.offset) > (other.rev, other.offset)
+
+    def restates(self, other: "BarItem | None") -> bool:
+        """Whether it is that very row, published again with other indicators (docs/decisions/0008)."""
+        if other is None or self.seq <= other.seq or self.indicators is None:
+            return False
+        return (self.rev, self.offset) == (other.rev, other.offset) and self.indicators != other.indicators
+
+    def concerns(self, channel: str) -> bool:
+        """Whether it tells the followers of a channel anything."""
+        return not self.restated if channel == BARS else self.indicators is not None
 
     def shown(self, channel: str) -> bytes | None:
         """The JSON that a channel shows of it; None where there is nothing to show."""

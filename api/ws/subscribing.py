@@ -101,8 +101,8 @@ class Subscribing:
         if book.last(count) is None and not book.reaches(0, request.channel):
             try:
                 asked = max(count, PREFETCH_BARS)
-                rows = await self._hub.history.last(book, request.channel, asked)
-                book.add(rows)
+                rows = await self._hub.history.last(book, book.wanted(request.channel), asked)
+                self._hub.learn(book, rows)
                 if len(rows) < asked:
                     book.completed(request.channel, 0)
                 self._join(client, request, book, _last_of(rows, book, count), "fresh")
@@ -117,14 +117,15 @@ class Subscribing:
         sent: dict[int, BarItem] = {}
         if not book.reaches(since, request.channel):
             page: list[BarItem] = []
-            async for following in self._hub.history.since(book, request.channel, since):
+            channel = book.wanted(request.channel)
+            async for following in self._hub.history.since(book, channel, since):
                 if page:
                     self._show(client, request, book, page, "fresh", more=True)
                     sent |= {bar.start: bar for bar in page}
                     await client.room()
                 page = following
-            book.add(page)
-            book.completed(request.channel, since)
+            self._hub.learn(book, page)
+            book.completed(request.channel, page[0].start if sent else since)
             bars = _merged(page, book.since(since))
         else:
             bars = book.since(since)

@@ -47,7 +47,7 @@ class KnownSymbols:
                 failed = error
             if failed is not None and self._missing(missing):
                 raise failed
-        self._asked = time.monotonic()
+            self._asked = time.monotonic()
 
     def _remember(self, symbols: Sequence[str]) -> None:
         now = time.monotonic()

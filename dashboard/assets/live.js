@@ -156,12 +156,23 @@
     const repair = repairs.get(message.id);
     if (message.retry_after) {
       again = again || setTimeout(mend, 1000 * message.retry_after);
+    } else if (repair && message.code === "since_too_old") {
+      begin(message.id, repair);
+      return;
     } else if (repair && repair.size > 1) {  // all or none: without the one that is wrong, the others go on
       repairs.delete(message.id);
       repair.forEach((stream) => resume([stream]));
       return;
     }
     for (const party of concerned(message, repair)) { guarded(party.handlers.error, message); }
+  }
+
+  /* Away for longer than the API looks back: what is shown first comes anew. All in one, for it counts refusals. */
+  function begin(id, repair) {
+    repairs.delete(id);
+    const left = [...repair].filter((stream) => stream.parties.size > 0);
+    for (const stream of left) { stream.final = null; }
+    if (left.length) { resume(left); }
   }
 
   function concerned(message, repair) {

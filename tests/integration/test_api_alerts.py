@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from alerts.rules import parse_rule
 from api.cursor import Place, write_cursor
+from api.times import format_time
 from conf.settings import Settings
 from core.clock import ManualClock
 from stores.schema import bars_table
@@ -137,6 +138,34 @@ def test_rule_is_tried_on_the_past_before_it_is_kept(client: httpx.Client, datab
     assert warm["fired"] == 1 and warm["alerts"][0]["since"] == warm["start"]  # from the first bar on
 
 
+def test_trial_takes_numbers_as_milliseconds_too_and_ends_now_at_the_latest(
+    client: httpx.Client, database: TimescaleStore
+) -> None:
+    store_flapping(database, "AAA", 100)
+
+    def asked(**range_: object) -> httpx.Response:
+        return client.post(f"{RULES}/test", json={"rule": RULE} | range_)
+
+    start, end = factories.MONDAY_US // 1000, (factories.MONDAY_US + 10 * MINUTE_US) // 1000
+    texts, numbers = asked(start=str(start), end=str(end)), asked(start=start, end=end)
+    assert numbers.status_code == 200 and numbers.json() == texts.json() and numbers.json()["bars"] == 10
+    late, now = asked(end="9999-12-31T00:00:00Z").json(), asked().json()
+    assert (late, late["end"]) == (now, format_time(NOW))
+    for wrong in (9e18, 9 * 10**18, factories.MONDAY_US, 1.5, True, -1, [1]):
+        refused = asked(end=wrong)
+        assert refused.status_code == 422, wrong
+        assert [each["parameter"] for each in refused.json()["errors"]] == ["end"]
+    backwards = asked(start=end, end=start)
+    assert backwards.status_code == 422 and "before start" in backwards.json()["detail"]
+
+
+def test_trial_of_a_rule_that_fires_for_ever_ends(client: httpx.Client, postgres_dsn: str) -> None:
+    store_findings(postgres_dsn, (10, "firing"))
+    body = {"rule": RULE | {"condition": {"kind": "anomaly"}}, "start": 0, "end": "9999-12-31T00:00:00Z"}
+    answer = client.post(f"{RULES}/test", json=body).json()
+    assert (answer["fired"], answer["truncated"], answer["end"]) == (1, False, format_time(NOW))
+
+
 def test_rule_on_an_indicator_is_kept_before_there_are_bars(client: httpx.Client) -> None:
     trial = make(client, condition={"kind": "indicator", "expression": "rsi:14 > 70"})["trial"]
     assert (trial["tried"], trial["bars"], trial["fired"]) == (True, 0, 0)
@@ -147,15 +176,20 @@ def test_rule_on_health_cannot_be_tried_and_is_kept_all_the_same(client: httpx.C
     assert not trial["tried"] and trial["why"] and trial["messages"] == 0
 
 
-def test_rule_on_anomalies_is_tried_on_the_findings(client: httpx.Client, postgres_dsn: str) -> None:
+def store_findings(postgres_dsn: str, *found: tuple[int, str]) -> None:
+    """By minute and state."""
     with psycopg.connect(postgres_dsn) as connection:
-        for minute, state in ((10, "firing"), (12, "resolved"), (100, "firing")):
+        for minute, state in found:
             connection.execute(
                 'INSERT INTO anomalies (symbol, "interval", "start", "end", rule, rev, severity, state, value,'
                 " threshold, score, since, \"text\") SELECT %s, %s, at, at + interval '1 minute', %s, 1, %s, %s, 6, 5,"
                 " 1.2, at, 'moved' FROM (SELECT to_timestamp(%s) AS at) AS moment",
                 ["AAA", "1m", "price_move", "warning", state, factories.MONDAY_US / 1e6 + 60 * minute],
             )
+
+
+def test_rule_on_anomalies_is_tried_on_the_findings(client: httpx.Client, postgres_dsn: str) -> None:
+    store_findings(postgres_dsn, (10, "firing"), (12, "resolved"), (100, "firing"))
     trial = make(client, condition={"kind": "anomaly"})["trial"]
     assert trial["fired"] == 2 and [past["until"] is None for past in trial["alerts"]] == [False, True]
 

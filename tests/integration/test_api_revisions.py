@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from conf.settings import Settings
+from core.clock import ManualClock
 from core.records import Bar
 from stores.redis import make_redis
 from stores.schema import bars_table
@@ -70,6 +71,17 @@ def test_as_of_gives_what_was_known_then(settings: Settings, store: TimescaleSto
         assert other.status_code == 422 and "cursor" in other.text
         following = api.get(PATH, params={"as_of": first, "limit": 1, "start": BASE // 1000, "cursor": page["next"]})
         assert [bar["start"] for bar in following.json()["bars"]] == ["2013-06-03T13:31:00.000000Z"]
+
+
+def test_nothing_is_made_up_after_the_moment_of_which_it_is_asked(settings: Settings, store: TimescaleStore) -> None:
+    store.write_bars(bars_table([make_bar(0)]))
+    minute_ms = MINUTE // 1000
+    known = -(-now_ms(settings) // minute_ms) * minute_ms
+    asked = {"fill": "prev", "start": known - 2 * minute_ms, "end": known + 5 * minute_ms}
+    with serving(settings, ManualClock((known + 3 * minute_ms) * 1000)) as api:
+        for as_of, rows in ((known, 2), (known + minute_ms, 3), (known + 4 * minute_ms, 5), (None, 5)):
+            query = asked if as_of is None else asked | {"as_of": as_of}
+            assert closes(api, **query) == [(0, "10.5")] * rows, as_of
 
 
 def test_revisions_of_a_bar_oldest_first(settings: Settings, store: TimescaleStore) -> None:

@@ -21,6 +21,7 @@ from stores.redis import RedisStore
 from stores.redis_predictions import PredictionBoard
 from stores.timescale import TimescaleStore
 from tests.batches import make_bars
+from tests.factories import indicators, indicators_table
 from tests.integration.test_socket_events import said
 from tests.ws_bars import Writer, at, final, forming
 from tests.ws_client import SocketClient, run, socket_server
@@ -40,22 +41,26 @@ def forget(server: Redis) -> None:
         path.unlink() if path.is_file() else path.rmdir()
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["kept", "lost"])
+@pytest.mark.parametrize(
+    ("lost", "another"), [(False, False), (True, False), (True, True)], ids=["kept", "lost", "lost-while-another-comes"]
+)
 def test_redis_killed_in_mid_stream_costs_no_final_bar(
-    doomed: Redis, database: TimescaleStore, postgres_dsn: str, lost: bool
+    doomed: Redis, database: TimescaleStore, postgres_dsn: str, lost: bool, another: bool
 ) -> None:
     store = RedisStore(doomed.url)
 
     def write(*minutes: int, redis: bool = True) -> None:
         """As the final query does, the database first; without `redis`, it was Redis that lost them."""
-        bars = make_bars(*(final(minute) for minute in minutes))
-        database.write_bars(bars)
+        bars = [final(minute) for minute in minutes]
+        written = make_bars(*bars), indicators_table(*(indicators(bar) for bar in bars))
+        database.write_bars(*written)
         if redis:
-            store.write_bars(bars)
+            store.write_bars(*written)
 
     async def follow(url: str) -> None:
-        async with SocketClient(url) as client:
+        async with SocketClient(url) as client, SocketClient(url) as values, SocketClient(url) as newcomer:
             await client.subscribe("AAPL")
+            await values.subscribe("AAPL", channel="indicators")
             await client.subscribe("AAPL", channel="predictions")
             await asyncio.to_thread(board.write, [said(1)])
             await asyncio.to_thread(write, 1, 2)
@@ -65,6 +70,9 @@ def test_redis_killed_in_mid_stream_costs_no_final_bar(
             if lost:
                 forget(doomed)
             await asyncio.to_thread(lambda: write(3, 4, redis=False))
+            if another:  # it is shown what the others then are told by nobody else
+                shown = await newcomer.subscribe("AAPL", snapshot=100)
+                assert [bar["start"] for bar in shown["data"]] == [at(n) for n in range(5)]
             await asyncio.to_thread(doomed.start)
             await asyncio.to_thread(board.write, [said(2)])  # whether or not the API listens again already
             # The relay reads the last minute again, with what the client has long had.
@@ -78,6 +86,8 @@ def test_redis_killed_in_mid_stream_costs_no_final_bar(
             assert any(each["mode"] == "resync" for each in client.of("snapshot"))
             finals = [start for _, start, _ in client.finals]
             assert len(finals) == len(set(finals)) == 6
+            await values.until(lambda: set(values.held(channel="indicators")) == {at(n) for n in range(6)})
+            assert values.gaps == newcomer.gaps == []
             await client.until(lambda: at(2) in predicted(client))
             assert predicted(client)[0] == at(1)
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import redis
 from pydantic import SecretStr
@@ -92,6 +93,30 @@ def test_indicators_have_a_stream_of_their_own(socket_settings: Settings, live: 
 
     bar = final(0)
     live.write_bars(make_bars(bar), indicators_table(indicators(bar, {"sma_5": 1.25})))
+    with socket_server(socket_settings) as url:
+        run(follow(url))
+
+
+def test_indicators_computed_anew_reach_who_follows_them(socket_settings: Settings, live: RedisStore) -> None:
+    bars = [final(0), final(1)]
+
+    def shown(value: float) -> pa.Table:
+        return indicators_table(*(indicators(bar, {"sma_5": value}) for bar in bars))
+
+    async def follow(url: str) -> None:
+        async with SocketClient(url) as client:
+            await client.subscribe("AAPL", channel="indicators", snapshot=2)
+            await client.subscribe("AAPL", snapshot=2)
+            held = client.held(channel="indicators")
+            assert [row["values"] for row in held.values()] == [{"sma_5": 1.25}] * 2
+            await asyncio.to_thread(live.write_again, make_bars(*bars), shown(2.5))
+            await client.until(lambda: all(row["values"] == {"sma_5": 2.5} for row in held.values()))
+            await asyncio.to_thread(live.write_live, [forming(2, 1)])
+            await client.until(lambda: at(2) in client.held())
+            assert [each["channel"] for each in client.of("update")] == ["indicators", "indicators", "bars"]
+            assert client.gaps == []
+
+    live.write_bars(make_bars(*bars), shown(1.25))
     with socket_server(socket_settings) as url:
         run(follow(url))
 
@@ -200,6 +225,10 @@ def test_since_brings_every_final_bar_from_the_database(
             known = await client.subscribe("AAPL", since={"AAPL": at(298)}, id="again")
             assert minutes(known["data"]) == [298, 299, 300]
             assert len(client.messages) == before + 2
+            before = len(client.of("snapshot"))
+            await client.subscribe("AAPL", since=at(20), id="far again")
+            shown = [bar for part in client.of("snapshot")[before:] for bar in part["data"]]
+            assert minutes(shown) == list(range(20, 301)), "what others asked for is not all in memory"
             deep = await client.subscribe("AAPL", snapshot=100)
             assert minutes(deep["data"]) == list(range(200, 301))
             old = await client.subscribe("AAPL", since="2020-01-01T00:00:00Z")
@@ -208,6 +237,31 @@ def test_since_brings_every_final_bar_from_the_database(
     database.write_bars(make_bars(*(final(n) for n in range(300))))
     live.write_bars(make_bars(*(final(n) for n in range(272, 299)), final(299, rev=2, state="amended")))
     live.write_live([forming(300, 1)])
+    settings = socket_settings.model_copy(update={"postgres_dsn": SecretStr(postgres_dsn)})
+    with socket_server(settings) as url:
+        run(follow(url))
+
+
+def test_bar_that_the_database_has_before_redis_reaches_everybody_once(
+    socket_settings: Settings, live: RedisStore, database: TimescaleStore, postgres_dsn: str
+) -> None:
+    async def follow(url: str) -> None:
+        async with SocketClient(url) as client, SocketClient(url) as other, SocketClient(url) as back:
+            left = (await client.subscribe("AAPL"))["seq"]
+            await asyncio.to_thread(database.write_bars, make_bars(final(2)))
+            await other.subscribe("AAPL", snapshot=100)
+            late = await client.find(lambda each: each.get("mode") == "resync")
+            assert (minutes(late["data"]), late["seq"]) == ([2], left)
+            missed = await back.subscribe("AAPL", resume={"AAPL": left}, since=at(1))
+            assert (missed["mode"], minutes(missed["data"])) == ("fresh", [1, 2])
+            await asyncio.to_thread(live.write_bars, make_bars(final(2), final(3)))
+            for each, first in ((client, 1), (other, 0), (back, 1)):
+                await each.find(lambda told: told["type"] == "update" and told["data"]["start"] == at(3))
+                assert [start for _, start, _ in each.finals] == [at(n) for n in range(first, 4)]
+                assert each.gaps == []
+
+    for store in (database, live):
+        store.write_bars(make_bars(final(0), final(1)))
     settings = socket_settings.model_copy(update={"postgres_dsn": SecretStr(postgres_dsn)})
     with socket_server(settings) as url:
         run(follow(url))

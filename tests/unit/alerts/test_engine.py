@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from alerts import trials
 from alerts.engine import Engine, Held, Told
 from alerts.rules import parse_rule
 from alerts.states import State
@@ -114,6 +115,19 @@ def test_newest_bar_that_is_amended_is_judged_again_from_the_bars_before_it() ->
     assert driven.bars(bar(10, 300.0)) == [("A", "firing")]
     assert driven.bars(bar(10, 91.0, rev=2)) == [("A", "resolved")]
     assert driven.engine.state(("r", "A")).value == pytest.approx((90 + 90 + 91) / 3)
+
+
+def test_old_bar_that_is_amended_right_after_a_restart_is_not_taken_for_the_newest() -> None:
+    amended = bar(3, 500.0, rev=2)
+    bars = [bar(place, 90.0) for place in range(10)]
+    prices = Driven(held())
+    assert prices.bars(amended) == [] and prices.engine.state(("r", "A")).phase == "ok"
+    assert prices.bars(amended, bar(10, 101.0)) == [("A", "firing")]
+    bars[3] = amended
+    averages = Driven(held(condition={"kind": "indicator", "expression": "sma:10 > 100"}), stored=bars)
+    assert averages.bars(amended) == []
+    assert averages.bars(bar(10, 91.0)) == [("A", "firing")]
+    assert averages.engine.state(("r", "A")).value == pytest.approx((500 + 8 * 90 + 91) / 10)
 
 
 def test_rules_are_of_their_symbols_and_interval_and_may_be_off() -> None:
@@ -280,3 +294,15 @@ def test_trial_on_findings_lets_time_pass_between_them() -> None:
     found = [finding(0, "firing"), finding(180, "resolved")]
     trial = on_findings(rule, found, Trial(BEGIN, BEGIN + 300 * MINUTE))
     assert trial.messages == {"firing": 1, "reminder": 3, "resolved": 1} and trial.crossings == 1
+
+
+def test_trial_does_not_wait_where_nobody_does_and_stops_where_it_would_take_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rule = held(condition={"kind": "anomaly"}, cooldown_seconds=300).rule
+    far = BEGIN + 10**9 * MINUTE
+    calm = on_findings(rule, [finding(10**9, "firing")], Trial(0, far))
+    assert calm.messages == {"firing": 1} and not calm.truncated
+    monkeypatch.setattr(trials, "MOST_DECISIONS", 100)
+    endless = on_findings(rule, [finding(0, "firing"), finding(500, "resolved")], Trial(BEGIN, far))
+    assert endless.truncated and [past.until_us for past in endless.alerts] == [None]

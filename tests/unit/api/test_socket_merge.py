@@ -11,7 +11,7 @@ from api.ws.books import NEWEST_BARS, Book, EventBook
 from api.ws.client import Client, Counters, Limits, Subscription
 from api.ws.frames import frame, payload_of
 from api.ws.hub import fan_out
-from api.ws.items import BARS, BarItem, LastEvent, Snapshot
+from api.ws.items import BARS, INDICATORS, BarItem, LastEvent, Snapshot
 from core.errors import InputError
 from stores.redis import live_rows
 from tests.batches import make_bars
@@ -280,3 +280,95 @@ def test_quotes_in_a_bar_do_not_look_like_its_indicators() -> None:
     bar = BarItem(payload)
     assert bar.indicators == b'{"z":2}'
     assert msgspec.json.decode(bar.bar)["first_trade_id"] == 'x,"indicators":{"y":1}'
+
+
+# Indicators that are computed anew
+
+
+def stored(minute: int) -> BarItem:
+    """A final bar of the database."""
+    (row,) = live_rows(make_bars(final(minute)))
+    return BarItem(row.payload)
+
+
+def with_values(store: Redis, minute: int, values: bytes) -> bytes:
+    """A final bar as it is published, again and again at the same revision."""
+    (row,) = live_rows(make_bars(final(minute)))
+    store.seq += 1
+    return b'{"seq":%d,"relayed_us":1,%b,"indicators":%b}' % (store.seq, row.payload[1:-1], values)
+
+
+def followed(book: Book, channel: str) -> Pipe:
+    pipe = Pipe()
+    client = Client(pipe, Limits(), Counters())
+    book.followers[channel][client] = Subscription(client, book.streams[channel], book.last_seq)
+    return pipe
+
+
+def publish(book: Book, payload: bytes) -> None:
+    item, _ = book.take(payload)
+    dirty: list[Client] = []
+    if item is not None:
+        fan_out(book, item, dirty)
+    for each in dirty:
+        each.flush_out()
+
+
+def chain(pipe: Pipe) -> list[tuple[int, int]]:
+    return [(each["prev_seq"] - BASE, each["seq"] - BASE) for each in pipe.messages]
+
+
+def test_indicators_published_again_at_the_same_revision_reach_who_follows_them() -> None:
+    store, book = Redis(), Book("AAPL", "1m")
+    book.begin(BASE, [])
+    bars, indicators = followed(book, BARS), followed(book, INDICATORS)
+    for minute, values in ((0, b'{"x":1}'), (0, b'{"x":2}'), (0, b'{"x":2}'), (1, b'{"x":3}')):
+        publish(book, with_values(store, minute, values))
+    assert [each["data"]["values"]["x"] for each in indicators.messages] == [1, 2, 3]
+    assert chain(indicators) == [(0, 1), (1, 2), (2, 4)]
+    assert chain(bars) == [(0, 1), (1, 4)], "the bar itself has not changed"
+    resumed = book.since_seq(BASE + 1)
+    assert resumed is not None and [each.indicators for each in resumed] == [b'{"x":2}', b'{"x":3}']
+
+
+def test_indicators_that_were_published_again_unheard_are_recovered_and_those_of_the_database_are_not() -> None:
+    store, book = Redis(), Book("AAPL", "1m")
+    book.begin(BASE, [])
+    book.take(with_values(store, 0, b'{"x":1}'))
+    again = BarItem(with_values(store, 0, b'{"x":2}'))
+    assert book.recover(again.seq, [again]) == [again] and book.recover(again.seq, [again]) == []
+    other = stored(0)
+    other.indicators = b'{"x":2.0}'
+    assert book.recover(again.seq, [other]) == []
+
+
+# The database ahead of Redis
+
+
+def test_bar_that_a_snapshot_has_learned_is_late_for_others_unless_it_is_older_than_all_they_have() -> None:
+    store, book = Redis(), Book("AAPL", "1m")
+    book.begin(store.seq, [item(store.write(minute, 1, 1000)) for minute in (5, 6)])
+    assert [each.start for each in book.learn([stored(minute) for minute in range(9)])] == [at(7), at(8)]
+    assert book.learn([stored(minute) for minute in range(9)]) == []
+
+
+def test_nobody_resumes_behind_a_bar_that_came_without_a_number() -> None:
+    store, book = Redis(), Book("AAPL", "1m")
+    book.begin(BASE, [])
+    book.take(store.write(0, 1, 1000) or b"")
+    left = book.last_seq
+    assert book.since_seq(left) == []
+    assert len(book.recover(left, [stored(1)])) == 1
+    assert book.since_seq(left) is None, "whoever is away would never hear of it"
+    book.take(store.write(2, 1, 1000) or b"")
+    assert book.since_seq(left) is None and book.since_seq(left + 1) == []
+
+
+def test_amended_bar_older_than_all_that_is_known_does_not_widen_what_is_known() -> None:
+    store, book = Redis(), Book("AAPL", "1m")
+    book.begin(BASE, [])
+    book.completed(BARS, at(0))
+    for minute in range(60):
+        book.take(store.write(minute, 1, 1) or b"")
+    book.take(store.write(5, 2, 1) or b"")
+    assert not book.reaches(at(20), BARS) and book.reaches(at(28), BARS)

@@ -158,6 +158,33 @@ def test_one_that_does_not_exist_keeps_nobody_else_from_resuming() -> None:
     assert sent == [["A"], ["B"]]
 
 
+def test_those_away_for_too_long_begin_anew() -> None:
+    sent, heard = run(
+        """
+        const own = listener();
+        const data = [{start: 60, rev: 1, state: "final"}];
+        socket().open(1);
+        tickstream.subscribe({channel: "bars", symbols: ["A", "B", "C"], snapshot: 30}, own);
+        const gone = tickstream.subscribe({channel: "bars", symbols: ["D"]}, own);
+        ["A", "B", "C", "D"].forEach((symbol) => socket().say(snapshot(symbol, 10, {id: "s1", data})));
+        socket().say({type: "api", state: "up", session: 2});
+        gone.close();
+        socket().take();
+        own.heard.splice(0);
+        socket().say({type: "error", id: "r3", code: "since_too_old"});
+        const sent = socket().take();
+        ["A", "B", "C"].forEach((symbol) => socket().say(snapshot(symbol, 900, {id: "r4", data})));
+        socket().say(update("A", 900, 901));
+        return [sent, own.heard];
+        """
+    )
+    assert [(message["symbols"], message.get("since"), message["snapshot"]) for message in sent] == [
+        (["A", "B", "C"], None, 30)
+    ]
+    assert sent[0]["resume"] == {"A": 10, "B": 10, "C": 10}, "what the ring still has is not lost"
+    assert heard == [*(["snapshot", symbol, "fresh", 900] for symbol in "ABC"), ["update", "A", 901]]
+
+
 def test_error_that_will_pass_is_told_and_tried_again() -> None:
     soon, later, heard = run(
         """
