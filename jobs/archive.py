@@ -7,10 +7,15 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from core.validate import REASONS
 from jobs.ticks import identity
 from stores.schema import TICK_SCHEMA
 
+Header = tuple[str, bytes]
+
 _AMOUNTS = ("price", "size")
+# Kafka's clients refuse a record of more than 1,000,000 bytes, headers included.
+_MOST_VALUE, _MOST_KEY = 900_000, 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,32 @@ def dead_letters(rows: pa.Table) -> list[DeadLetter]:
     """The refused records among archive rows."""
     dead = rows.filter(pc.is_valid(rows["reason"])).select(["key", "value", "reason", "from_partition", "from_offset"])
     return [DeadLetter(*row.values()) for row in dead.to_pylist()]
+
+
+def dead_record(
+    letter: DeadLetter, topic: str, stage: str = "archive"
+) -> tuple[bytes | None, bytes | None, list[Header]]:
+    """Key, value and headers of a refused record of `topic`, as `ticks.dead` has it.
+
+    Key and value are unchanged, unless `ticks.dead` could not take them: they are then cut, and the headers `truncated`
+    = "true" and `size`, how many bytes the value had, say so. The whole record stands at `partition` and `offset`.
+    """
+    key, value = _cut(letter.key, _MOST_KEY), _cut(letter.value, _MOST_VALUE)
+    fields = {
+        "reason": letter.reason,
+        "detail": REASONS[letter.reason],
+        "topic": topic,
+        "partition": str(letter.partition),
+        "offset": str(letter.offset),
+        "stage": stage,
+    }
+    if (key, value) != (letter.key, letter.value):
+        fields |= {"truncated": "true", "size": str(len(letter.value or b""))}
+    return key, value, [(name, text.encode()) for name, text in fields.items()]
+
+
+def _cut(data: bytes | None, most: int) -> bytes | None:
+    return None if data is None else data[:most]
 
 
 def slice_name(rows: pa.Table) -> str:

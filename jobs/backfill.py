@@ -3,9 +3,11 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from tqdm import tqdm
@@ -14,7 +16,7 @@ from conf.settings import Settings, load_settings
 from core import rulesets
 from core.clock import SystemClock
 from core.errors import InputError, TickstreamError
-from core.intervals import Interval, parse_intervals
+from core.intervals import MINUTE_US, SECOND_US, Interval, parse_intervals
 from jobs.bars import as_final, bars
 from jobs.indicators import BatchIndicators
 from jobs.recorded import read_files, read_lake, read_table
@@ -28,7 +30,18 @@ _EXAMPLES = """examples:
   ./spark-submit.sh jobs/backfill.py --lake --intervals 1m                   from the tick log in the lake
   ./spark-submit.sh jobs/backfill.py --table --out /tmp/bars                 from the tick log in the database
 
-Into the stores, a bar that is already there stays: a backfill fills gaps, it does not amend."""
+Into the stores, a bar that is already there stays: a backfill fills gaps, it does not amend. From a tick log that was
+written in the last ten minutes, the bars that a running stream has still open are left to it."""
+_WRITTEN_US = 10 * MINUTE_US
+_SPARE_US = MINUTE_US
+
+
+class BarStores(Protocol):
+    """Where bars go, and what is there of those before them."""
+
+    def bars_before(self, bars: pa.Table, count: int) -> pa.Table: ...
+
+    def write_bars(self, bars: pa.Table, indicators: pa.Table | None = None) -> None: ...
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ticks = read_files(spark, files, rulesets.load(ruleset))
         else:
             ticks = (read_table if options.table else read_lake)(spark, settings)
-        rows = batch_bars(ticks, intervals, ruleset, SystemClock().now_us())
+        now_us = SystemClock().now_us()
+        rows = batch_bars(ticks, intervals, ruleset, now_us)
+        if options.out is None and not files:
+            rows = closed_bars(rows, ticks, settings, now_us)
         count = _to_parquet(rows, options.out) if options.out else _to_stores(rows, settings, intervals)
         seconds = time.monotonic() - started
         read = sum(file.rows for file in files)
@@ -64,30 +80,71 @@ def batch_bars(ticks: DataFrame, intervals: tuple[Interval, ...], ruleset: str, 
     return as_final(bars(ticks, intervals, rulesets.load(ruleset)), processed_us)
 
 
+def closed_until(newest_event_us: int, newest_received_us: int, now_us: int, lateness_us: int) -> int | None:
+    """Up to which end the bars of a tick log are closed, epoch microseconds; None when all are.
+
+    A log that was written in the last ten minutes is taken for a running stream's. It closes a bar a lateness after its
+    end, as its newest tick has it; a minute more is for what it has read and not yet done.
+    """
+    if now_us - newest_received_us > _WRITTEN_US:
+        return None
+    return newest_event_us - lateness_us - _SPARE_US
+
+
+def closed_bars(rows: DataFrame, ticks: DataFrame, settings: Settings, now_us: int) -> DataFrame:
+    """The final bars of a tick log, less those that are for a running stream to make final; says so on stderr."""
+    newest = ticks.agg(F.max("event_us").alias("event_us"), F.max("received_us").alias("received_us")).first()
+    if newest is None or newest.event_us is None:
+        return rows
+    lateness_us = int(settings.lateness_seconds * SECOND_US)
+    until_us = closed_until(newest.event_us, newest.received_us, now_us, lateness_us)
+    if until_us is None:
+        return rows
+    seconds = (newest.event_us - until_us) // SECOND_US
+    told = f"bars that end in its last {seconds} s or later are left to the stream"
+    sys.stderr.write(f"backfill: the log is being written; {told}\n")
+    return rows.where(F.unix_micros("end") <= until_us)
+
+
 def _to_parquet(rows: DataFrame, out: Path) -> int:
     rows.write.mode("overwrite").parquet(str(out))
     return rows.sparkSession.read.parquet(str(out)).count()
 
 
 def _to_stores(rows: DataFrame, settings: Settings, intervals: tuple[Interval, ...]) -> int:
-    """Write bars and indicators day by day, so that the driver holds one day of bars at a time."""
     sinks = Sinks(settings, states_published=False)
     sinks.setup()
-    indicators = BatchIndicators(settings, intervals)
     held = rows.persist()
     try:
-        days = [row.day for row in held.select(F.to_date("start").alias("day")).distinct().orderBy("day").collect()]
-        count = 0
-        for day in tqdm(days, desc="writing", unit="day", disable=None):
-            batch = held.where(F.to_date("start") == F.lit(day)).toArrow()
-            if not count:
-                indicators.rows(sinks.bars_before(batch, indicators.warm_up))
-            sinks.write_bars(batch, indicators.rows(batch))
-            count += batch.num_rows
-        return count
+        return write_days(_days(held), sinks, BatchIndicators(settings, intervals))
     finally:
         held.unpersist()
         sinks.close()
+
+
+def _days(rows: DataFrame) -> Iterator[pa.Table]:
+    """The bars day by day, so that the driver holds one day of bars at a time."""
+    days = [row.day for row in rows.select(F.to_date("start").alias("day")).distinct().orderBy("day").collect()]
+    for day in tqdm(days, desc="writing", unit="day", disable=None):
+        yield rows.where(F.to_date("start") == F.lit(day)).toArrow()
+
+
+def write_days(days: Iterable[pa.Table], sinks: BarStores, indicators: BatchIndicators) -> int:
+    """Write bars, in order of time, and their indicators; how many bars.
+
+    The indicators of a series go on from the stored bars before its first one, on whichever day that is.
+    """
+    seen: set[tuple[str, str]] = set()
+    count = 0
+    for bars_of_day in days:
+        keys = list(zip(bars_of_day["symbol"].to_pylist(), bars_of_day["interval"].to_pylist(), strict=True))
+        new = bars_of_day.filter(pa.array([key not in seen for key in keys], pa.bool_()))
+        if new.num_rows:
+            indicators.rows(sinks.bars_before(new, indicators.warm_up))
+        seen.update(keys)
+        sinks.write_bars(bars_of_day, indicators.rows(bars_of_day))
+        count += bars_of_day.num_rows
+    return count
 
 
 def _check_out(out: Path | None, overwrite: bool) -> None:

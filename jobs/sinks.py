@@ -15,9 +15,8 @@ from confluent_kafka import KafkaError, Message, Producer
 from conf.settings import Settings
 from conf.topics import BARS, DEAD, INDICATORS, TICKS
 from core.errors import PublishError, StoreUnavailable
-from core.validate import REASONS
 from jobs import indicator_topic
-from jobs.archive import DeadLetter, accepted_ticks, dead_letters, slice_name
+from jobs.archive import DeadLetter, Header, accepted_ticks, dead_letters, dead_record, slice_name
 from metrics import stages
 from metrics.quality import DEAD as DEAD_LETTERS
 from metrics.stores import ROWS
@@ -109,11 +108,10 @@ class Sinks:
         return retrying(self._timescale.name, self._timescale.read_states, self._settings.store_retry_seconds)
 
     def bars_before(self, bars: pa.Table, count: int) -> pa.Table:
-        """Of each symbol and interval in `bars`, the last `count` that the database has before all of these."""
-        pairs = bars.group_by(["symbol", "interval"]).aggregate([]).to_pylist()
-        first_us = min(bars["start"].cast(pa.int64()).to_pylist())
-        keys = [(pair["symbol"], pair["interval"]) for pair in pairs]
-        return self._timescale.read_bars_before(keys, first_us, count)
+        """Of each symbol and interval in `bars`, the last `count` that the database has before the first of these."""
+        read = self._timescale.read_bars_before
+        found = [read(keys, first_us, count) for first_us, keys in by_first_start(bars).items()]
+        return pa.concat_tables([BAR_SCHEMA.empty_table(), *found])
 
     def state_before(self, symbol: str, interval: str, before_us: int) -> tuple[str, bytes] | None:
         """Specs and state of a series after its last bar before a moment, where the database has just that state."""
@@ -148,12 +146,12 @@ class Sinks:
             ROWS.labels(self._lake.name, "ticks").inc(ticks.num_rows)
 
     def write_dead(self, letters: Sequence[DeadLetter]) -> None:
-        """Refused records to `ticks.dead`, bytes unchanged. Raises PublishError when the broker does not take them."""
+        """Refused records to `ticks.dead`, see `dead_record`. Raises PublishError when the broker refuses one."""
         if not letters:
             return
         topic = self._settings.topic(DEAD)
         source = self._settings.topic(TICKS)
-        deliver(self._producer, [(topic, letter.key, letter.value, _headers(letter, source)) for letter in letters])
+        deliver(self._producer, [(topic, *dead_record(letter, source)) for letter in letters])
         for letter in letters:
             DEAD_LETTERS.labels("archive", letter.reason).inc()
         reasons = sorted({letter.reason for letter in letters})
@@ -191,6 +189,15 @@ class Sinks:
             raise errors[0]
 
 
+def by_first_start(bars: pa.Table) -> dict[int, list[tuple[str, str]]]:
+    """The (symbol, interval) in a batch by the start of their own first bar, epoch microseconds."""
+    series = bars.select(["symbol", "interval"]).append_column("start", bars["start"].cast(pa.int64()))
+    found: dict[int, list[tuple[str, str]]] = {}
+    for row in series.group_by(["symbol", "interval"]).aggregate([("start", "min")]).to_pylist():
+        found.setdefault(row["start_min"], []).append((row["symbol"], row["interval"]))
+    return found
+
+
 class BarTopics:
     """The topics `bars` and `indicators`.
 
@@ -223,7 +230,6 @@ class BarTopics:
         self._producer.flush(10)
 
 
-Header = tuple[str, bytes]
 Record = tuple[str, bytes | None, bytes | None, list[Header] | None]
 
 
@@ -259,15 +265,3 @@ def _produce(
             return
         except BufferError:
             producer.poll(0.1)
-
-
-def _headers(letter: DeadLetter, topic: str) -> list[Header]:
-    fields = {
-        "reason": letter.reason,
-        "detail": REASONS[letter.reason],
-        "topic": topic,
-        "partition": str(letter.partition),
-        "offset": str(letter.offset),
-        "stage": "archive",
-    }
-    return [(name, text.encode()) for name, text in fields.items()]

@@ -6,8 +6,8 @@ revision that is written after a newer one replaces it (within a batch the newes
 so a value that a newer revision lacks stays as the older one wrote it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -33,6 +33,8 @@ Value = Decimal | float | int | bool | str | None
 
 _FLOATS = ("open", "high", "low", "close", "volume", "notional", "vwap")
 _INTEGERS = ("trade_count", "rev")
+# In the words of older servers and of newer ones, which may name the policy at the end of other messages too.
+_TOO_OLD = re.compile("partial write: .*(beyond|outside) retention policy")
 _log = structlog.get_logger(__name__)
 
 # Line protocol: what ends a token inside it. A line feed would end the line, and nothing escapes it.
@@ -79,19 +81,22 @@ class InfluxStore:
         self._client.close()
 
     def _send(self, lines: Sequence[str]) -> None:
-        for at in range(0, len(lines), LINES_PER_REQUEST):
-            body = "\n".join(lines[at : at + LINES_PER_REQUEST]).encode()
-            with self._translated():
-                self._api.write(self._bucket, self._org, body, write_precision=WritePrecision.US)
+        chunks = [lines[at : at + LINES_PER_REQUEST] for at in range(0, len(lines), LINES_PER_REQUEST)]
+        kept = [self._write("\n".join(chunk).encode()) for chunk in chunks]
+        if not all(kept):
+            _log.warning("InfluxDB dropped points from before what its bucket keeps", bucket=self._bucket)
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _write(self, body: bytes) -> bool:
+        """Whether the server kept all of it; it drops what is older than the bucket keeps, and takes the rest."""
         try:
-            yield
+            self._api.write(self._bucket, self._org, body, write_precision=WritePrecision.US)
         except ApiException as error:
+            if error.status == 422 and _TOO_OLD.search(str(error.body or error.message)):
+                return False
             raise self._answered(error) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise StoreUnavailable(NAME, f"no answer ({type(error).__name__})") from None
+        return True
 
     def _answered(self, error: ApiException) -> Exception:
         if error.status == 429 or error.status is None or error.status >= 500:

@@ -32,6 +32,8 @@ NAME = "lake"
 MANIFESTS = "_manifest"
 # What may stand in a path as it is; everything else is %XX. A dot could make a name of its own ("..").
 _SAFE = "-_~@+!$()& "
+# File systems take names of 255 bytes; `.part-`, `-` with 12 digits and `.parquet.tmp` come around that of a batch.
+_LONGEST_NAME = 224
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class LakeStore:
     def _write_day(self, folder: Path, rows: pa.Table, time: str, batch_id: str | None) -> None:
         blobs = [(symbol, of_symbol, _parquet(of_symbol)) for symbol, of_symbol in _split(rows, rows["symbol"])]
         content = _digest(blob for _, _, blob in blobs)[:16]
-        batch = content if batch_id is None else f"{_quoted(batch_id)}-{_span(rows, time)}"
+        batch = content if batch_id is None else f"{_batch_name(batch_id)}-{_span(rows, time)}"
         parts = []
         for symbol, of_symbol, blob in blobs:
             part = _part(f"{_symbol_folder(symbol)}/part-{batch}.parquet", of_symbol, time, blob)
@@ -193,6 +195,12 @@ def _digest(blobs: Iterable[bytes]) -> str:
 
 def _quoted(text: str) -> str:
     return quote(text, safe=_SAFE).replace(".", "%2E")
+
+
+def _batch_name(batch_id: str) -> str:
+    """The batch in names of files: quoted, or its digest where that is too long for one."""
+    name = _quoted(batch_id)
+    return name if len(name) <= _LONGEST_NAME else _digest([name.encode()])[:32]
 
 
 def _symbol_folder(symbol: str) -> str:

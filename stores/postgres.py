@@ -15,6 +15,9 @@ from core.errors import ConfigError, InputError, StoreUnavailable
 
 NAME = "timescale"
 CONNECT_SECONDS = 2
+# A server that vanished does not even say that it is gone, and TCP by itself waits for a quarter of an hour. Seconds, a
+# count, and milliseconds; on a Unix socket libpq ignores all of them.
+_GIVEN_UP = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 EPOCH_US = "(extract(epoch FROM {0}) * 1000000)::bigint"
 """SQL of a timestamp as epoch microseconds; `format` it with the column."""
@@ -25,7 +28,7 @@ LATEST_US = 253_402_300_799_000_000  # 9999-12-31
 
 
 def connect_args(dsn: str) -> dict[str, Any]:
-    """The DSN as connection arguments, in UTC and with a connect timeout.
+    """The DSN as connection arguments, in UTC, with a connect timeout and a deadline for a vanished server.
 
     Raises ConfigError, which does not quote the DSN, where it cannot be parsed.
     """
@@ -34,6 +37,8 @@ def connect_args(dsn: str) -> dict[str, Any]:
     except psycopg.ProgrammingError:
         raise ConfigError("POSTGRES_DSN is not a PostgreSQL connection string") from None
     args.setdefault("connect_timeout", CONNECT_SECONDS)
+    for name, value in _GIVEN_UP.items():
+        args.setdefault(name, value)
     args["options"] = f"{args.get('options') or ''} -c TimeZone=UTC -c client_min_messages=warning".strip()
     return dict(args)
 

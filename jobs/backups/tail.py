@@ -20,7 +20,8 @@ from conf.settings import Settings
 from conf.topics import DEAD, TICKS
 from core.errors import InvalidTick
 from core.records import SCALE, Tick, to_scaled
-from core.validate import REASONS, check
+from core.validate import check
+from jobs.archive import DeadLetter, dead_record
 from jobs.backups import topics
 from jobs.backups.manifest import Places
 from jobs.backups.newest import open_since
@@ -110,9 +111,9 @@ def _tick(settings: Settings, record: Record) -> Tick:
 
 
 def _dead(settings: Settings, record: Record, reason: str) -> Record:
-    named = {"reason": reason, "detail": REASONS[reason], "topic": settings.topic(TICKS), "stage": "restore",
-             "partition": str(record.partition), "offset": str(record.offset)}  # fmt: skip
-    return msgspec.structs.replace(record, headers=[(name, text.encode()) for name, text in named.items()])
+    letter = DeadLetter(record.key, record.value, reason, record.partition, record.offset)
+    key, value, headers = dead_record(letter, settings.topic(TICKS), "restore")
+    return msgspec.structs.replace(record, key=key, value=value, headers=headers)
 
 
 def _open_ticks(settings: Settings, since_us: int) -> Iterator[Record]:

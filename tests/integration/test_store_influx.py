@@ -206,25 +206,26 @@ def test_killed_server_is_unavailable_and_then_written(server: VictoriaMetrics) 
 class _Answer(http.server.BaseHTTPRequestHandler):
     """Answers every write with the status that the path's host was told to give."""
 
-    status, headers_out = 204, dict[str, str]()
+    status, body, headers_out = 204, b"", dict[str, str]()
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(self.status)
         for name, value in self.headers_out.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(self.body)))
         self.end_headers()
+        self.wfile.write(self.body)
 
     def log_message(self, *arguments: Any) -> None:
         """Quiet."""
 
 
 @contextmanager
-def answering(status: int, **headers: str) -> Iterator[str]:
-    handler = type(
-        "Answer", (_Answer,), {"status": status, "headers_out": {k.replace("_", "-"): v for k, v in headers.items()}}
-    )
+def answering(status: int, message: str = "", **headers: str) -> Iterator[str]:
+    body = json.dumps({"code": "a word", "message": message}).encode() if message else b""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    handler = type("Answer", (_Answer,), {"status": status, "body": body, "headers_out": named})
     with http.server.ThreadingHTTPServer((HOST, 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -253,6 +254,33 @@ def test_lasting_refusal_is_no_reason_to_retry(status: int, error: type[Exceptio
         with pytest.raises(error, match=says) as caught:
             store.write_bars(make_bars(make_bar()))
         assert TOKEN not in str(caught.value) + repr(store)
+
+
+DROPPED = "failure writing points to database: partial write: "
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"{DROPPED}points beyond retention policy dropped=2",
+        f"{DROPPED}dropped 2 points outside retention policy of duration 24h0m0s - oldest point bars,symbol=A at"
+        " 2024-03-01T14:30:00Z dropped because it violates a Retention Policy Lower Bound dropped=2",
+    ],
+)
+def test_points_older_than_the_bucket_keeps_are_told_of_once_and_done(message: str) -> None:
+    batch = make_bars(*(make_bar(n) for n in range(6_000)))  # two requests
+    with answering(422, message) as url, _store(url) as store, structlog.testing.capture_logs() as logs:
+        store.write_bars(batch)
+    assert [(entry["log_level"], entry["bucket"]) for entry in logs] == [("warning", "market")]
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["", f"{DROPPED}field type conflict: bars.rev dropped=1 for database: d for retention policy: autogen"],
+)
+def test_points_that_cannot_be_read_are_refused(message: str) -> None:
+    with answering(422, message) as url, _store(url) as store, pytest.raises(InputError, match="HTTP 422"):
+        store.write_bars(make_bars(make_bar()))
 
 
 def test_silent_server_is_unavailable() -> None:

@@ -82,6 +82,7 @@ def bad_records(now_us: int) -> list[Bad]:
         good().replace(b'"symbol"', b"symbol\xff"),
         json.dumps(good().decode()).encode(),
         b'{"other": 1}',
+        b"x" * 1_000_100,  # more than a client sends by default, headers included: cut, and it says so
     ]
     long_text = "x" * 257
     return [
@@ -155,7 +156,13 @@ def _mixed(settings: Settings, ticks: Sequence[Tick], bad: Sequence[Bad]) -> dic
             records.append((f"key-{n}".encode() + b"\xff" if n % 3 else None, bad[n][1], n % settings.ticks_partitions))
     assert len(bad) <= len(ticks)
     places = produce_raw(settings, records)
-    return {place: (*bad[n], records[2 * n + 1][0]) for n, place in enumerate(places[1 : 2 * len(bad) : 2])}
+    placed = enumerate(places[1 : 2 * len(bad) : 2])
+    return {place: (bad[n][0], _taken(bad[n][1]), records[2 * n + 1][0]) for n, place in placed}
+
+
+def _taken(value: bytes | None) -> bytes | None:
+    """As much of a value as `ticks.dead` has of it."""
+    return None if value is None else value[:900_000]
 
 
 def _assert_dead(settings: Settings, written: dict[tuple[int, int], tuple]) -> None:
@@ -165,6 +172,7 @@ def _assert_dead(settings: Settings, written: dict[tuple[int, int], tuple]) -> N
         assert headers["topic"] == settings.topic(TICKS) and headers["stage"] == "archive" and headers["detail"]
         place = int(headers["partition"]), int(headers["offset"])
         assert place not in found
+        assert ("truncated" in headers) == (headers.get("size") == "1000100")
         found[place] = (headers["reason"], record.value, record.key)
     wrong = {place: (found.get(place), row) for place, row in written.items() if found.get(place) != row}
     assert not wrong

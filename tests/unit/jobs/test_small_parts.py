@@ -2,6 +2,7 @@
 
 import pytest
 
+from jobs.archive import DeadLetter, dead_record
 from jobs.progress import late_ticks
 from jobs.queries import names
 
@@ -17,3 +18,28 @@ def test_late_ticks_are_counted_where_each_is_seen_once() -> None:
     aggregate, deduplication = {"numRowsDroppedByWatermark": 6}, {"numRowsDroppedByWatermark": 2}
     assert late_ticks({"stateOperators": [aggregate, deduplication]}) == 2
     assert late_ticks({"stateOperators": []}) == late_ticks({}) == 0
+
+
+def test_refused_record_is_passed_on_as_it_is() -> None:
+    key, value, headers = dead_record(DeadLetter(None, b"x" * 900_000, "malformed", 3, 17), "ticks")
+    assert (key, value) == (None, b"x" * 900_000)
+    told = {"reason": b"malformed", "topic": b"ticks", "partition": b"3", "offset": b"17", "stage": b"archive"}
+    assert {name: text for name, text in headers if name != "detail"} == told and dict(headers)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "size"),
+    [
+        (b"k", b"v" * 1_000_100, b"1000100"),
+        (b"k" * 1_000_000, b"v", b"1"),
+        (b"k" * 1_000_000, None, b"0"),
+        (b"k" * 900_000, b"v" * 900_000, b"900000"),
+    ],
+    ids=["value", "key", "key alone", "both"],
+)
+def test_refused_record_that_is_too_long_is_cut_and_says_so(key: bytes, value: bytes | None, size: bytes) -> None:
+    cut_key, cut_value, headers = dead_record(DeadLetter(key, value, "malformed", 0, 1), "ticks")
+    told = dict(headers)
+    assert (told["truncated"], told["size"]) == (b"true", size)
+    assert key.startswith(cut_key or b"-") and (value or b"").startswith(cut_value or b"")
+    assert len(cut_key or b"") + len(cut_value or b"") < 960_000

@@ -66,6 +66,27 @@ def test_new_checkpoint_with_old_batch_numbers_replaces_nothing(lake: LakeStore)
     assert lake.read_ticks(*FOREVER)["seq"].to_pylist() == [0, 50]
 
 
+def test_slice_of_many_partitions_has_a_name_that_fits(lake: LakeStore, tmp_path: Path) -> None:
+    slices = [
+        "_".join(f"{number}-{first}-{first + 99_999}" for number in range(20)) for first in (123_456_789, 123_556_789)
+    ]
+    batch = make_ticks(make_tick(0), make_tick(0, symbol="MSFT"))
+    lake.write_ticks(batch, slices[0])
+    lake.write_ticks(batch, slices[0])
+    assert len(files(tmp_path)) == 3
+    assert rows_of(lake.read_ticks(*FOREVER)) == rows_of(batch)
+    lake.write_ticks(batch, slices[1])
+    assert len(files(tmp_path)) == 6 and lake.verify("ticks") == []
+
+
+def test_slice_of_few_partitions_keeps_its_name(lake: LakeStore, tmp_path: Path) -> None:
+    name = "x" * 224
+    lake.write_ticks(make_ticks(make_tick(0)), name)
+    lake.write_ticks(make_ticks(make_tick(0)), name + "x")
+    kept, shortened = sorted((Path(each).name for each in files(tmp_path) if "part-" in each), key=len, reverse=True)
+    assert kept.startswith(f"part-{name}-") and len(shortened) == len("part-.parquet") + 32 + 13
+
+
 def test_part_is_zstd_and_complete_in_itself(lake: LakeStore) -> None:
     batch = make_ticks(make_tick(0, symbol="XRP/ETH"))
     lake.write_ticks(batch)
