@@ -266,7 +266,7 @@
 
   function summary(rows) {
     const count = (test) => rows.filter(test).length;
-    const matching = page.grid ? page.grid.getDisplayedRowCount() : rows.length;
+    const matching = page.grid && !page.grid.isDestroyed() ? page.grid.getDisplayedRowCount() : rows.length;
     const notional = rows.reduce((sum, row) => sum + row.notional, 0);
     const named = rows.length === 1 ? "1 symbol" : `${rows.length.toLocaleString("en-US")} symbols`;
     const parts = [matching < rows.length ? `${matching} of ${named} match` : named,

@@ -82,6 +82,8 @@ def _fill(dsn: str, redis_url: str) -> None:
     store_alert(dsn, **KNOWN_IDS)
 
 
+# The server runs in this process, and its pauses are random: hypothesis takes that for a strategy's doing.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @pytest.mark.parametrize("label", OPERATIONS)
 def test_contract_holds_for_generated_requests(label: str, base_url: str) -> None:
     operation = OPERATIONS[label]

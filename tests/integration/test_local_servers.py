@@ -191,7 +191,11 @@ def test_ticks_topic_of_a_foreign_broker_is_stamped_by_the_broker_from_now_on(se
     create(own.kafka_bootstrap, NewTopic(own.topic(TICKS), 1, config={"retention.ms": "123456789"}))
     assert config(own, TICKS, "message.timestamp.type") == "CreateTime"
     ensure_topics(own.kafka_bootstrap, own)
-    assert config(own, TICKS, "message.timestamp.type") == "LogAppendTime"
+    # A broker tells of a change a moment after it has acknowledged it.
+    deadline = time.monotonic() + 10
+    while config(own, TICKS, "message.timestamp.type") != "LogAppendTime":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert config(own, TICKS, "retention.ms") == "123456789"
 
 
