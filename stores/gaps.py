@@ -5,6 +5,7 @@ import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 import structlog
@@ -119,8 +120,7 @@ class PostgresGaps:
 
     def left_open(self, source: str, symbols: Sequence[str]) -> list[tuple[int, Gap]]:
         """Gaps that an earlier process noticed and did not settle. Blocks; raises StoreUnavailable, ConfigError."""
-        with translated(), psycopg.connect(**connect_args(self._dsn)) as connection:
-            rows = connection.execute(_LEFT, (source, list(symbols))).fetchall()
+        rows = self._read(_LEFT, source, list(symbols))
         found: list[tuple[int, Gap]] = []
         for row, *fields in rows:
             number = next(self._numbers)
@@ -133,17 +133,18 @@ class PostgresGaps:
 
         Blocks for some seconds at most; raises StoreUnavailable, ConfigError.
         """
-        with translated(), psycopg.connect(**connect_args(self._dsn)) as connection:
-            connection.execute(f"SET statement_timeout = {_LOOK_MS}")
-            rows = connection.execute(_LAST, (list(symbols), list(sources), to_time(since_us))).fetchall()
+        rows = self._read(_LAST, list(symbols), list(sources), to_time(since_us), limit_ms=_LOOK_MS)
         return [LastTrade(*row) for row in rows]
 
     def switches(self, symbols: Sequence[str], since_us: int) -> list[Switch]:
         """The changes of provider since then, by time. Blocks and raises as `last_trades` does."""
+        return [Switch(*row) for row in self._read(_SWITCHES, list(symbols), since_us, limit_ms=_LOOK_MS)]
+
+    def _read(self, query: str, *given: object, limit_ms: int = 0) -> list[tuple[Any, ...]]:
+        """The rows of a query; a limit of 0 is none."""
         with translated(), psycopg.connect(**connect_args(self._dsn)) as connection:
-            connection.execute(f"SET statement_timeout = {_LOOK_MS}")
-            rows = connection.execute(_SWITCHES, (list(symbols), since_us)).fetchall()
-        return [Switch(*row) for row in rows]
+            connection.execute(f"SET statement_timeout = {limit_ms}")
+            return connection.execute(query, given).fetchall()
 
     def close(self, seconds: float = 5.0) -> None:
         """Write what waits, for at most so long; what cannot be written is told in the log."""

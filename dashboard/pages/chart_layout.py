@@ -22,7 +22,8 @@ REPORT_MS = 60
 HELP = (
     "Hollow: still forming. Dot: amended after it was final. Grey column: no bar for that slot, because nobody traded "
     "or it has not come yet. Blue column: first bar after a break, which the axis leaves out. Pale line: it only "
-    "connects two bars over slots or a break without any."
+    "connects two bars over slots or a break without any. Bars narrower than a pixel are shown together, with their "
+    "highest high and lowest low."
 )
 
 
