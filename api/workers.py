@@ -18,6 +18,8 @@ from conf import logs
 from conf.settings import load_settings
 
 SHUTDOWN_SECONDS = 10  # what running requests get after the first Ctrl-C or SIGTERM
+# A new worker answers its parent only when it has imported the application, which takes a busy machine many seconds.
+WORKER_SECONDS = 30
 PARENT = "_TICKSTREAM_API_PARENT"
 PARENT_CHECK_SECONDS = 1.0
 
@@ -38,6 +40,7 @@ def serve(app: FastAPI, workers: int, log_form: logs.Format = "text", **options:
         ws_per_message_deflate=False,  # a window for each client, and milliseconds
         log_config=log_config(log_form),
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        timeout_worker_healthcheck=WORKER_SECONDS,
         proxy_headers=False,  # uvicorn believes X-Forwarded-For from loopback; ours believes whom settings name
         server_header=False,
         **options,

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
@@ -32,6 +33,7 @@ DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 SECONDS = 30.0  # a loaded machine; what is there is seen at once
 SHOWN_CHARACTERS = 1500
+NOT_THERE_YET = "Cannot read properties of null"
 
 Viewport = dict[str, int]
 
@@ -109,12 +111,23 @@ class Screen:
         return self.page
 
     def until(self, script: str, what: str = "", seconds: float = SECONDS) -> Any:
-        """The first truthy value of a JavaScript expression; fails with what the page and its console say."""
+        """The first truthy value of a JavaScript expression; fails with what the page and its console say.
+
+        An element that the expression looks into may come later than the page does.
+        """
         try:
-            return until(lambda: self.page.evaluate(script), what or script, seconds)
+            return until(lambda: self._value(script), what or script, seconds)
         except AssertionError as error:
             shown = self.page.locator("body").inner_text()[:SHOWN_CHARACTERS]
             raise AssertionError(f"{error}\n{self.page.url}\n{self.console.problems}\n{shown}") from None
+
+    def _value(self, script: str) -> Any:
+        try:
+            return self.page.evaluate(script)
+        except PlaywrightError as error:
+            if NOT_THERE_YET in error.message:
+                return None
+            raise
 
     def mark(self) -> None:
         """Leave a mark in the page that a reload would lose."""
