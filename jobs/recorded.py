@@ -15,7 +15,16 @@ from core.auctions import AuctionSelector, Override
 from core.errors import InputError
 from core.records import SCALE
 from core.rulesets import Ruleset
-from jobs.ticks import AMENDING, CANONICAL, canonical, condition_mask, corrected, identity, without_duplicates
+from jobs.ticks import (
+    AMENDING,
+    CANONICAL,
+    canonical,
+    condition_mask,
+    corrected,
+    given_id,
+    identity,
+    without_duplicates,
+)
 from jobs.validate import first_reason, scaled_amounts
 from producers.reading import TickFile
 from stores.lake import make_lake
@@ -116,7 +125,7 @@ def _recorded_fields(frame: DataFrame, files: Sequence[TickFile]) -> DataFrame:
         event_us.alias("event_us"),
         _units("price").alias("price"),
         _units("size").alias("size"),
-        optional("trade_id").alias("trade_id"),
+        given_id(optional("trade_id")).alias("trade_id"),
         F.col("seq").cast("long").alias("seq"),
         F.concat(F.lit(prefix), stem).alias("source"),
         optional("exchange").alias("venue"),

@@ -80,6 +80,7 @@ def parse(records: DataFrame, settings: Settings) -> DataFrame:
         F.unix_micros("timestamp").alias("appended_us"),
         F.from_json(F.col("value").cast("string"), _RECORD).alias("tick"),
     ).select("*", "tick.*")
+    fields = fields.withColumn("trade_id", given_id(F.col("trade_id")))
     tolerance_us = int(settings.future_tolerance_seconds * 1_000_000)
     reason = first_reason(text_amounts(), settings.known_symbols, tolerance_us, F.col("appended_us"))
     return fields.withColumn("parsed", _any_field()).withColumn("reason", reason).drop("tick", "parsed")
@@ -96,6 +97,11 @@ def canonical(ticks: DataFrame) -> DataFrame:
     """Canonical columns from the fields of valid ticks, price and size as 64-bit counts of 1e-8."""
     made = {"event_time": F.timestamp_micros("event_us"), "identity": identity()}
     return ticks.select(*(made[name].alias(name) if name in made else F.col(name) for name in CANONICAL))
+
+
+def given_id(trade_id: Column) -> Column:
+    """The id of a trade, null for an empty one: as an id it would make all trades of a symbol and venue one."""
+    return F.nullif(trade_id, F.lit(""))
 
 
 def identity() -> Column:

@@ -59,11 +59,11 @@ def event_us(times: pd.Series) -> np.ndarray:
 
 
 def _text(frame: pd.DataFrame, column: str) -> np.ndarray:
-    """A column of text with None for whatever is missing."""
+    """A column of text with None for whatever is missing or empty."""
     if column not in frame:
         return np.full(len(frame), None, dtype=object)
     values = frame[column]
-    return values.where(values.notna(), None).to_numpy(object)
+    return values.where(values.notna() & (values != ""), None).to_numpy(object)
 
 
 def _masks(conditions: pd.Series) -> np.ndarray:

@@ -108,13 +108,19 @@ class Book:
         found = [item for item in self._ring if item.seq > seq]
         return found + [item for item in self.newest.values() if item.conflates and item.seq > seq]
 
-    def last(self, count: int) -> list[BarItem] | None:
-        """The last `count` bars that are closed and what is forming after them; None when it knows too few."""
+    def last(self, count: int, channel: str = BARS) -> list[BarItem] | None:
+        """The last `count` bars that are closed and what is forming after them; None when it knows too few.
+
+        Or too little of them: bars that the database was read for may have come without their indicators.
+        """
         bars = [self.newest[start] for start in sorted(self.newest)]
         closed = [place for place, bar in enumerate(bars) if not bar.conflates]
         if len(closed) < count:
             return None
-        return bars[closed[-count] :] if count else [bar for bar in bars[-1:] if bar.conflates]
+        found = bars[closed[-count] :] if count else [bar for bar in bars[-1:] if bar.conflates]
+        if channel == INDICATORS and any(not bar.seq and bar.indicators is None for bar in found):
+            return None
+        return found
 
     def last_closed(self) -> int | None:
         """The newest start that is closed, or else the oldest one it knows."""

@@ -98,7 +98,7 @@ class Subscribing:
     async def _last(self, client: Client, request: Request, book: Book) -> None:
         """The last bars: from memory where it has them, else from the database too; without it what there is."""
         count, more = request.snapshot, dict[str, Any]()
-        if book.last(count) is None and not book.reaches(0, request.channel):
+        if book.last(count, request.channel) is None and not book.reaches(0, request.channel):
             try:
                 asked = max(count, PREFETCH_BARS)
                 rows = await self._hub.history.last(book, book.wanted(request.channel), asked)

@@ -178,7 +178,7 @@ def _amount(text: str | None) -> Decimal | None:
 def identity_text(tick: Tick) -> str:
     """`jobs.ticks.identity` of one tick."""
     told: list[object]
-    if tick.trade_id is not None:
+    if tick.trade_id:  # an empty one is none, as in jobs.ticks
         told = [tick.symbol, "id", tick.venue or "", tick.trade_id]
     else:
         told = [tick.symbol, "seq", tick.source, tick.event_us, tick.seq]

@@ -24,6 +24,7 @@ from tests.integration.api_data import BASE, MINUTE, make_bar, ticks_table
 MINUTES = 40
 MAX_PAGES = 200
 ADDED = 12  # rows that a writer adds while one example is being paged
+FORMING = MINUTES + 1 + ADDED  # after them: a page before a final bar is closed, and nothing in it can be forming
 NOW = BASE + 300 * MINUTE
 
 Row = dict[str, Any]
@@ -142,8 +143,8 @@ def test_bars_and_indicators_any_range_any_page_size_each_row_once_while_bars_ar
         anchor = make_bar(-1, symbol=symbol)  # the symbol is known, whatever the range holds
         database.write_bars(bars_table([anchor, *(make_bar(minute, symbol=symbol) for minute in there)]))
         if forming:
-            live.write_bars(bars_table([make_bar(MINUTES, symbol=symbol, rev=0, state="forming")]))
-        held = [-1, *there, *([MINUTES] if forming else [])]
+            live.write_bars(bars_table([make_bar(FORMING, symbol=symbol, rev=0, state="forming")]))
+        held = [-1, *there, *([FORMING] if forming else [])]
         inside = [m for m in held if (low is None or m >= low) and (high is None or m < high)]
         params: Row = {"order": order, **edges(low, high)}
         if low is None and order == "asc":

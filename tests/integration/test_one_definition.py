@@ -19,7 +19,7 @@ from tests.streaming import close_all, consume, produce, run_available
 
 START_US = 1_700_000_100_000_000  # on a 15-minute edge
 CONTENT = [name for name in BAR_COLUMNS if name not in BAR_PROVENANCE | {"ruleset"}]
-IDS = ["numeric", "text", "uuid", "none"]
+IDS = ["numeric", "text", "uuid", "none", "empty"]
 
 pytestmark = pytest.mark.spark
 
@@ -42,6 +42,7 @@ def _random_tick(rng: random.Random, n: int, event_us: int) -> Tick:
         "text": f"T-{n}/x y",
         "uuid": f"{rng.getrandbits(32):08x}-0000-4000-8000-{n:012x}",
         "none": None,
+        "empty": "",
     }[kind]
     return Tick(
         symbol=rng.choice(["AAA", "BRK.B", "XRP/ETH"]),
@@ -58,7 +59,8 @@ def _random_tick(rng: random.Random, n: int, event_us: int) -> Tick:
 
 def arrivals(records: Sequence) -> list[tuple[Tick, int, int]]:
     ticks = [(msgspec.json.decode(r.value, type=Tick), r.partition, r.offset) for r in records]
-    return [item for item in ticks if item[0].kind == "trade"]
+    named = [(msgspec.structs.replace(tick, trade_id=tick.trade_id or None), *where) for tick, *where in ticks]
+    return [item for item in named if item[0].kind == "trade"]
 
 
 def content(rows: Sequence[dict]) -> dict[tuple, dict]:

@@ -267,6 +267,26 @@ def test_bar_that_the_database_has_before_redis_reaches_everybody_once(
         run(follow(url))
 
 
+def test_indicators_are_all_shown_though_bars_were_read_before(
+    socket_settings: Settings, live: RedisStore, database: TimescaleStore, postgres_dsn: str
+) -> None:
+    bars = [final(n) for n in range(10)]
+    values = indicators_table(*(indicators(bar, {"sma_5": 1.25}) for bar in bars))
+
+    async def follow(url: str) -> None:
+        async with SocketClient(url) as client:
+            assert minutes((await client.subscribe("AAPL", snapshot=9))["data"]) == list(range(1, 10))
+            shown = await client.subscribe("AAPL", channel="indicators", snapshot=9)
+            assert minutes(shown["data"]) == list(range(1, 10))
+            assert all(row["values"] == {"sma_5": 1.25} for row in shown["data"])
+
+    database.write_bars(make_bars(*bars), values)
+    live.write_bars(make_bars(*bars[8:]), indicators_table(*(indicators(bar, {"sma_5": 1.25}) for bar in bars[8:])))
+    settings = socket_settings.model_copy(update={"postgres_dsn": SecretStr(postgres_dsn)})
+    with socket_server(settings) as url:
+        run(follow(url))
+
+
 def test_without_the_database_the_tail_is_shown_and_since_is_refused(
     socket_settings: Settings, live: RedisStore
 ) -> None:

@@ -180,7 +180,7 @@ def _assert_dead(settings: Settings, written: dict[tuple[int, int], tuple]) -> N
 
 
 def _identity(tick: Tick) -> tuple:
-    return (tick.symbol, tick.venue, tick.trade_id) if tick.trade_id is not None else (tick.symbol, tick.seq)
+    return (tick.symbol, tick.venue, tick.trade_id) if tick.trade_id else (tick.symbol, tick.seq)
 
 
 def _archived(settings: Settings) -> int:

@@ -53,6 +53,11 @@ def test_normalise_missing_optional_columns_are_none() -> None:
     assert (row["trade_id"], row["venue"], row["conditions"]) == (None, None, None)
 
 
+def test_normalise_empty_text_is_none() -> None:
+    (row,) = normalise(recorded(trade_id=[""], exchange=[""], conditions=[""]), US).to_dict("records")
+    assert (row["trade_id"], row["venue"], row["conditions"]) == (None, None, None)
+
+
 def test_normalise_suspicious_adds_its_bit_under_a_ruleset_that_has_one() -> None:
     frame = recorded(suspicious=[True, False, None], conditions=["20", "20", None])
     assert normalise(frame, US)["conditions"].tolist() == ["100000020", "20", None]
