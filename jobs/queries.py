@@ -35,6 +35,7 @@ QUERIES = ("live", "final", "archive")
 # Beside the queries, in the thread of `jobs.reconcile`.
 RECONCILE = "reconcile"
 LIVE_TRIGGERS = ("realtime", "microbatch")
+LIVE_BATCH_BYTES = 128 * 1024
 
 
 class FinalSinks(History, Protocol):
@@ -117,6 +118,9 @@ def _live(source: DataFrame, settings: Settings) -> DataStreamWriter:
         .option("kafka.bootstrap.servers", settings.kafka_bootstrap)
         .option("topic", settings.topic(BARS_LIVE))
         .option("kafka.linger.ms", settings.live_linger_ms)
+        # Rows of one symbol repeat each other; as they are they take four times the disk (docs/decisions/0004).
+        .option("kafka.compression.type", "lz4")
+        .option("kafka.batch.size", LIVE_BATCH_BYTES)
     )
 
 
