@@ -46,6 +46,8 @@ from stores.redis import RedisReader
 from stores.redis_board import RedisBoard
 from stores.timescale_reads import TimescaleReader
 
+LONGER = 1.5  # what a read of many symbols or years may take, of what others may
+
 ABOUT = """Market bars, exact when final and milliseconds old while forming.
 
 Times are RFC 3339 or epoch milliseconds on the way in, RFC 3339 UTC with microseconds on the way out; ranges are
@@ -61,21 +63,22 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     """
     clock = clock or SystemClock()
     security = Security(settings, clock)
+    patience = settings.api_store_seconds
     dsn, redis_url = settings.postgres_dsn.get_secret_value(), settings.redis_url.get_secret_value()
     services = Services(
         settings=settings,
         clock=clock,
-        history=TimescaleReader(dsn),
-        live=RedisReader(redis_url),
-        polling=PollingJobs(dsn),
-        prices=Prices(redis_url),
-        market=MarketReader(dsn),
-        board=RedisBoard(redis_url),
+        history=TimescaleReader(dsn, timeout=patience),
+        live=RedisReader(redis_url, timeout=patience),
+        polling=PollingJobs(dsn, timeout=patience),
+        prices=Prices(redis_url, timeout=patience),
+        market=MarketReader(dsn, timeout=patience * LONGER),
+        board=RedisBoard(redis_url, timeout=patience),
         kafka=KafkaOffsets(settings),
-        alerts=AlertReads(dsn),
+        alerts=AlertReads(dsn, timeout=patience),
         predictions=PredictionReader(dsn),
-        days=DailyReader(dsn),
-        anomalies=AnomalyReader(dsn),
+        days=DailyReader(dsn, timeout=patience * LONGER),
+        anomalies=AnomalyReader(dsn, timeout=patience),
     )
     sockets = Sockets(settings, services.live, services.history)
 

@@ -150,6 +150,7 @@ class Settings(BaseModel):
     api_max_header_bytes: int = Field(16_384, ge=1024, description="largest headers of a request")
     api_read_seconds: float = Field(10, gt=0, description="how long the headers or the body of a request may take")
     api_request_seconds: float = Field(30, gt=0, description="how long a request may take in all")
+    api_store_seconds: float = Field(2, gt=0, description="how long a request waits for a store before it is 503")
     api_sockets_per_key: int | None = Field(
         None, ge=1, description="WebSockets of a key, in each worker; not set: 50, on open loopback no limit"
     )

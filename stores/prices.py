@@ -45,7 +45,7 @@ def price_of(tick: Tick) -> Price:
 class Prices(RedisReader):
     """The polled prices, for those who write and those who read them.
 
-    Every call raises StoreUnavailable when Redis has not answered within about two seconds.
+    Every call raises StoreUnavailable when Redis has not answered within about `timeout` seconds.
     """
 
     async def prices(self, asked: Iterable[tuple[str, str]]) -> list[Price]:

@@ -272,13 +272,11 @@ def translated() -> Iterator[None]:
         raise InputError(f"{NAME}: {text}") from error
 
 
-def _checked(client: Any, url: str, retry: Any, **more: Any) -> Any:
-    """A client of `url` that gives up after two seconds. After a server's restart the pooled connections are
+def _checked(client: Any, url: str, retry: Any, timeout: float = TIMEOUT_SECONDS, **more: Any) -> Any:
+    """A client of `url` that gives up after `timeout` seconds. After a server's restart the pooled connections are
     dead, so a broken one is replaced and tried once more."""
     try:
-        return client.from_url(
-            url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS, retry=retry, **more
-        )
+        return client.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=retry, **more)
     except ValueError:
         raise ConfigError("REDIS_URL is not a redis:// URL") from None
 
@@ -286,14 +284,14 @@ def _checked(client: Any, url: str, retry: Any, **more: Any) -> Any:
 class RedisReader:
     """What the API asks of Redis. Not bound to an event loop before the first call.
 
-    Every call raises StoreUnavailable when Redis has not answered within about two seconds.
+    Every call raises StoreUnavailable when Redis has not answered within about `timeout` seconds.
     """
 
     name = NAME
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, timeout: float = TIMEOUT_SECONDS) -> None:
         retry = redis.asyncio.retry.Retry(NoBackoff(), 1, supported_errors=(ConnectionError,))
-        self._client: Any = _checked(redis.asyncio.Redis, url, retry)
+        self._client: Any = _checked(redis.asyncio.Redis, url, retry, timeout)
 
     def __repr__(self) -> str:
         return "RedisReader()"

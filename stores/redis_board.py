@@ -49,7 +49,7 @@ _bar = msgspec.json.Decoder(TailBar)
 
 
 class RedisBoard(RedisReader):
-    """Every call raises StoreUnavailable when Redis has not answered within about two seconds."""
+    """Every call raises StoreUnavailable when Redis has not answered within about `timeout` seconds."""
 
     async def tails(self, symbols: Sequence[str], interval: str) -> dict[str, list[TailBar]]:
         """The newest bars of each symbol, ascending, at most 30 of each; symbols without any are left out."""

@@ -236,7 +236,9 @@ def test_analytics_refuse_and_fail_as_problems(
         assert answer.json()["errors"][0]["parameter"] == list(params)[-1]
         if limits:
             assert answer.json()["errors"][0]["limits"] == limits
-    down = store_settings.model_copy(update={"postgres_dsn": SecretStr(DOWN), "api_auth": "off"})
+    down = store_settings.model_copy(
+        update={"postgres_dsn": SecretStr(DOWN), "api_store_seconds": 2, "api_auth": "off"}
+    )
     with serving(down) as broken:
         answer = broken.get(f"{INTRADAY}/A")
     assert answer.status_code == 503 and "retry-after" in answer.headers

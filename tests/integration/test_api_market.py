@@ -81,7 +81,9 @@ def test_overview_without_redis_is_of_the_database_and_says_so(
 
 
 def test_overview_without_the_database_is_503_with_retry_after(store_settings: Settings, live: RedisStore) -> None:
-    down = store_settings.model_copy(update={"postgres_dsn": SecretStr(DOWN), "api_auth": "off"})
+    down = store_settings.model_copy(
+        update={"postgres_dsn": SecretStr(DOWN), "api_store_seconds": 2, "api_auth": "off"}
+    )
     with serving(down, ManualClock(NOW)) as client:
         answer = client.get(PATH)
     assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from pydantic import SecretStr
 
@@ -119,6 +121,22 @@ def test_postgres_killed_history_is_503_with_retry_after_and_latest_goes_on(
         eventually(lambda: client.get("/api/v1/bars/A").status_code == 200)
         assert starts_of(client.get("/api/v1/bars/A")) == [0, 1, 2]
         assert client.get("/api/v1/ticks/A").json()["ticks"][0]["price"] == "1.5"
+
+
+@pytest.mark.parametrize(("patience", "status"), [(0.4, 503), (30, 200)])
+def test_a_request_waits_for_a_slow_store_as_long_as_configured(
+    settings: Settings, postgres: Postgres, patience: float, status: int
+) -> None:
+    with serving(settings.model_copy(update={"api_store_seconds": patience})) as client:
+        assert starts_of(client.get("/api/v1/bars/A")) == [0, 1, 2]
+        with psycopg.connect(postgres.url) as holder, ThreadPoolExecutor() as other:
+            holder.execute("LOCK TABLE bars IN ACCESS EXCLUSIVE MODE")
+            asked = other.submit(client.get, "/api/v1/bars/A")
+            if status == 200:
+                time.sleep(2.5)  # longer than it waits by default
+                assert not asked.done()
+                holder.rollback()
+            assert asked.result().status_code == status
 
 
 def test_postgres_restarted_between_two_reads_goes_unnoticed(settings: Settings, postgres: Postgres) -> None:

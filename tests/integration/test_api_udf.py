@@ -138,7 +138,9 @@ def test_errors_have_the_datafeeds_own_shape(
         assert answer.json().keys() == {"s", "errmsg"} and said in answer.json()["errmsg"]
     # What a chart of another version adds is left alone.
     assert client.get("/udf/symbols", params={"symbol": "A", "currencyCode": "USD"}).status_code == 200
-    down = store_settings.model_copy(update={"postgres_dsn": SecretStr(DOWN), "api_auth": "off"})
+    down = store_settings.model_copy(
+        update={"postgres_dsn": SecretStr(DOWN), "api_store_seconds": 2, "api_auth": "off"}
+    )
     with serving(down) as broken:
         answer = broken.get("/udf/history", params=asked)
     assert (answer.status_code, answer.json()["s"]) == (503, "error") and "retry-after" in answer.headers
