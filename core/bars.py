@@ -120,10 +120,12 @@ def fold_bars(
 def identity(tick: Tick) -> tuple[object, ...]:
     """What makes two records one trade: (symbol, venue, trade id), or (symbol, source, event time, seq) without an id.
 
+    An empty id is none: it would make all trades of a symbol and venue one.
+
     The 33 bits of `seq` cannot number the trades of days: feeds that have to number themselves begin anew, and only
     the event time tells the rounds apart.
     """
-    if tick.trade_id is not None:
+    if tick.trade_id:
         return (tick.symbol, "id", tick.venue, tick.trade_id)
     return (tick.symbol, "seq", tick.source, tick.event_us, tick.seq)
 

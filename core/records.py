@@ -116,12 +116,12 @@ def from_scaled(units: int, decimals: int = DECIMALS) -> Decimal:
 
 
 def bar_trade_id(trade_id: str | None) -> str | None:
-    """The id as a bar can carry it: text of up to 23 characters, a UUID, or None for anything longer.
+    """The id as a bar can carry it: text of up to 23 characters, a UUID, or None for an empty one and anything longer.
 
     Inside Spark an id travels as three 64-bit words, because one text column in the aggregate costs it
     three quarters of its speed (docs/decisions/0001). A longer id stays in the tick, which the bar's offsets point to.
     """
-    if trade_id is None or len(trade_id) <= TRADE_ID_LENGTH or _UUID.fullmatch(trade_id):
+    if trade_id and (len(trade_id) <= TRADE_ID_LENGTH or _UUID.fullmatch(trade_id)):
         return trade_id
     return None
 

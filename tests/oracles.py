@@ -18,7 +18,7 @@ def oracle_bars(arrivals: Sequence[tuple[Tick, int | None, int | None]]) -> dict
         if tick.kind == "trade":
             by_id = (tick.symbol, tick.venue, "id", tick.trade_id)
             by_seq = (tick.symbol, tick.source, "seq", tick.event_us, tick.seq)
-            unique.setdefault(by_id if tick.trade_id is not None else by_seq, (tick, partition, offset))
+            unique.setdefault(by_id if tick.trade_id else by_seq, (tick, partition, offset))
     groups: dict[tuple[str, str, int], list] = defaultdict(list)
     for tick, partition, offset in unique.values():
         for name, minutes in MINUTES.items():
@@ -49,8 +49,8 @@ def _bar(trades: list, minutes: int) -> Bar:
         "trade_count": len(ordered),
         "open_us": ordered[0].event_us,
         "close_us": ordered[-1].event_us,
-        "first_trade_id": ordered[0].trade_id,
-        "last_trade_id": ordered[-1].trade_id,
+        "first_trade_id": ordered[0].trade_id or None,
+        "last_trade_id": ordered[-1].trade_id or None,
         "kafka_partition": min((p for _, p, _ in trades if p is not None), default=None),
         "first_offset": min(offsets, default=None),
         "last_offset": max(offsets, default=None),

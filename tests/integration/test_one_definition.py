@@ -59,8 +59,7 @@ def _random_tick(rng: random.Random, n: int, event_us: int) -> Tick:
 
 def arrivals(records: Sequence) -> list[tuple[Tick, int, int]]:
     ticks = [(msgspec.json.decode(r.value, type=Tick), r.partition, r.offset) for r in records]
-    named = [(msgspec.structs.replace(tick, trade_id=tick.trade_id or None), *where) for tick, *where in ticks]
-    return [item for item in named if item[0].kind == "trade"]
+    return [item for item in ticks if item[0].kind == "trade"]
 
 
 def content(rows: Sequence[dict]) -> dict[tuple, dict]:

@@ -17,12 +17,12 @@ def bars(ticks: Sequence[Tick], minutes: int) -> dict[tuple[str, int], dict[str,
     for tick in ticks:
         one = (
             ("i", tick.venue, tick.trade_id)
-            if tick.trade_id is not None
+            if tick.trade_id
             else ("s", tick.source, tick.event_us, tick.seq)
         )
         rows.append({"one": one, "symbol": tick.symbol, "event_us": tick.event_us, "seq": tick.seq,
                      "price": Decimal(tick.price or "NaN"), "size": Decimal(tick.size or "NaN"),
-                     "trade_id": tick.trade_id, "received_us": tick.received_us})  # fmt: skip
+                     "trade_id": tick.trade_id or None, "received_us": tick.received_us})  # fmt: skip
     if not rows:
         return {}
     frame = pd.DataFrame(rows).drop_duplicates(["symbol", "one"]).sort_values(["event_us", "seq"])
