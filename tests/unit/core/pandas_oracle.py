@@ -15,11 +15,7 @@ def bars(ticks: Sequence[Tick], minutes: int) -> dict[tuple[str, int], dict[str,
     """(symbol, start) -> the bar's columns, all trades counting, repeats of one trade counting once."""
     rows = []
     for tick in ticks:
-        one = (
-            ("i", tick.venue, tick.trade_id)
-            if tick.trade_id
-            else ("s", tick.source, tick.event_us, tick.seq)
-        )
+        one = ("i", tick.venue, tick.trade_id) if tick.trade_id else ("s", tick.source, tick.event_us, tick.seq)
         rows.append({"one": one, "symbol": tick.symbol, "event_us": tick.event_us, "seq": tick.seq,
                      "price": Decimal(tick.price or "NaN"), "size": Decimal(tick.size or "NaN"),
                      "trade_id": tick.trade_id or None, "received_us": tick.received_us})  # fmt: skip
