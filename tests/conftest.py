@@ -31,7 +31,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests are over before the optimising compiler of their JVMs has earned what it costs: without it brokers and Spark
 # need a third less CPU. It would take most of the room for code along, which the one Spark session of a run fills.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m")
+# Classes are not verified, as in spark-submit.sh.
+_JAVA_OPTIONS = (
+    "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+    " -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+)
+os.environ.setdefault("JDK_JAVA_OPTIONS", _JAVA_OPTIONS)
 
 # Tests run side by side, and the ports of metrics are one each for a machine: who tests them asks for some.
 os.environ.setdefault("TICKSTREAM_METRICS_PORT", "0")
