@@ -82,8 +82,8 @@ def write(path: Path, what: str, machine: dict[str, Any], options: dict[str, Any
     document = {
         "benchmark": what,
         "machine": machine,
-        # The file's own place says nothing to a reader elsewhere.
-        "options": options | {"json": path.name},
+        # The places of files say nothing to a reader elsewhere.
+        "options": {name: value.name if isinstance(value, Path) else value for name, value in options.items()},
         "tables": result.tables,
         "remarks": result.remarks,
         "wrong": result.wrong,

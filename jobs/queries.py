@@ -36,6 +36,10 @@ QUERIES = ("live", "final", "archive")
 RECONCILE = "reconcile"
 LIVE_TRIGGERS = ("realtime", "microbatch")
 LIVE_BATCH_BYTES = 128 * 1024
+# Checkpoints kept, each with all that came since the one before. Live makes one every five minutes: of the hundred that
+# Spark keeps, ten are most of an hour.
+LIVE_CHECKPOINTS = 10
+OTHER_CHECKPOINTS = 100
 
 
 class FinalSinks(History, Protocol):
@@ -63,8 +67,9 @@ def start(
     `live_trigger` "microbatch" is what `benchmarks latency` compares real-time mode with. `pace` lets `final` rest
     while no bar can close.
     """
-    # A query keeps the number of shuffle partitions that the session had when it started.
+    # A query keeps the settings that the session had when it started.
     spark.conf.set("spark.sql.shuffle.partitions", "1" if name == "live" else str(settings.shuffle_partitions))
+    spark.conf.set("spark.sql.streaming.minBatchesToRetain", LIVE_CHECKPOINTS if name == "live" else OTHER_CHECKPOINTS)
     if name == "live":
         in_slices = available_now or live_trigger != "realtime"
         every = _each(0) if in_slices else {"realTime": f"{settings.live_checkpoint_seconds} seconds"}

@@ -1,5 +1,6 @@
 """Bad input ends in one line and a non-zero exit, before anything is started."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from benchmarks.bars import compare
 from benchmarks.latency import highest
 from benchmarks.load import Backlog
 from benchmarks.processes import environment
-from benchmarks.report import table
+from benchmarks.report import Result, table, write
 from benchmarks.servers import make_settings
 from conf.settings import Settings, load_settings
 from producers.reading import find_files
@@ -107,3 +108,9 @@ def test_table_aligns_numbers_right_and_text_left() -> None:
         "  kafka      2.50",
         "  redis  1,234.25   yes",
     ]
+
+
+def test_result_names_files_and_no_folders(tmp_path: Path) -> None:
+    path = tmp_path / "soak.json"
+    write(path, "soak", {}, {"json": path, "plot": tmp_path / "soak.png", "rate": 5, "set": []}, Result())
+    assert json.loads(path.read_text())["options"] == {"json": "soak.json", "plot": "soak.png", "rate": 5, "set": []}
