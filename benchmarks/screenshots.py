@@ -35,6 +35,7 @@ SIZES: dict[str, dict[str, Any]] = {
 THEMES = ("light", "dark")
 READY_MS = 120_000
 SETTLE_MS = 6_000  # what is pushed comes every two seconds
+SETTLED_LATER_MS = {"pipeline": 75_000}  # by then its own loading is no longer among what it times
 DRAWN_LATER = {"market": ("#market-heat .slice",)}
 NOT_YET = {"pipeline": ("#pipeline-word", "waiting"), "quality": ("#quality-sentence", "Asking")}
 COLOURS = 256
@@ -88,7 +89,7 @@ def _take(browser: Browser, url: str, name: str, theme: str, size: dict[str, Any
     if name in NOT_YET:
         selector, text = NOT_YET[name]
         page.locator(selector).filter(has_not_text=text).wait_for()
-    page.wait_for_timeout(SETTLE_MS)
+    page.wait_for_timeout(SETTLED_LATER_MS.get(name, SETTLE_MS))
     if page.locator("#banner").is_visible():
         raise BenchmarkError(f"{name}: {page.locator('#banner').inner_text()}")
     written = _write(page, path)
