@@ -25,15 +25,15 @@ export SPARK_HOME=$spark_home PYSPARK_PYTHON=$python PYSPARK_DRIVER_PYTHON=$pyth
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 options=(--master "$master" --properties-file "$root/conf/spark-defaults.conf" --jars "$jars")
 # Spark's generated stages are larger than what the JIT compiles by default; else they would stay interpreted.
-jit=-XX:-DontCompileHugeMethods
+jvm=-XX:-DontCompileHugeMethods
 # Java's verifier would look through each class of jars that Ivy and pip have checked: a third of what a start costs.
-jit+=" -XX:+IgnoreUnrecognizedVMOptions -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+jvm+=" -XX:+IgnoreUnrecognizedVMOptions -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 gc=
 [[ $master == local* ]] && gc="-XX:+UseParallelGC -Xmn1g" # cheaper per row than G1; of the 3 GB of spark-defaults.conf
-options+=(--conf "spark.executor.extraJavaOptions=$jit")
+options+=(--conf "spark.executor.extraJavaOptions=$jvm")
 log4j=log4j2
 [ "${TICKSTREAM_LOG_FORMAT:-}" = json ] && log4j=log4j2-json
-options+=(--driver-java-options "$jit $gc -Dlog4j2.configurationFile=file:$root/conf/$log4j.properties ${SUBMIT_JAVA_OPTIONS:-}")
+options+=(--driver-java-options "$jvm $gc -Dlog4j2.configurationFile=file:$root/conf/$log4j.properties ${SUBMIT_JAVA_OPTIONS:-}")
 
 case $master in
 local*) # Nobody else is to reach this driver; executors of a cluster must, so there Spark finds out its own address.

@@ -31,11 +31,11 @@ def normalise(frame: pd.DataFrame, ruleset: Ruleset) -> pd.DataFrame:
             "event_us": event_us(frame["event_time"]),
             "price": decimal_text(frame["price"]).to_numpy(),
             "size": decimal_text(frame["size"]).to_numpy(),
-            "trade_id": _text(frame, "trade_id"),
+            "trade_id": text_of(frame, "trade_id"),
             "seq": frame["seq"].to_numpy(np.int64, copy=True),
             "source": frame["source"].to_numpy(object),
-            "venue": _text(frame, "exchange"),
-            "conditions": _text(frame, "conditions"),
+            "venue": text_of(frame, "exchange"),
+            "conditions": text_of(frame, "conditions"),
             "kind": np.full(len(frame), "trade", dtype=object),
             "reported_us": pd.array([pd.NA] * len(frame), dtype="Int64"),
         }
@@ -58,7 +58,7 @@ def event_us(times: pd.Series) -> np.ndarray:
     return pd.to_datetime(times, utc=True, format="ISO8601").dt.as_unit("us").astype("int64").to_numpy(copy=True)
 
 
-def _text(frame: pd.DataFrame, column: str) -> np.ndarray:
+def text_of(frame: pd.DataFrame, column: str) -> np.ndarray:
     """A column of text with None for whatever is missing or empty."""
     if column not in frame:
         return np.full(len(frame), None, dtype=object)

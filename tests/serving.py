@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from pydantic import SecretStr
 
 from api.app import create_app
 from conf.settings import Settings
@@ -28,6 +29,12 @@ def serving(settings: Settings, clock: Clock | None = None) -> Iterator[httpx.Cl
 def loopback(app: Any, **more: Any) -> uvicorn.Config:
     """How a test runs an application."""
     return uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on", **more)
+
+
+def without_database(settings: Settings) -> Settings:
+    """The same, asking for no keys, with a database that refuses connections and is waited for as by default."""
+    down = {"postgres_dsn": SecretStr("postgresql://postgres@127.0.0.1:1/x"), "api_store_seconds": 2, "api_auth": "off"}
+    return settings.model_copy(update=down)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from core.intervals import DAY_US
 from core.records import Tick
 from core.rulesets import Ruleset
 from producers.bulk import BODY_COLUMNS, refused
-from producers.normalise import event_us, normalise
+from producers.normalise import event_us, normalise, text_of
 from producers.reading import TickFile, read_days
 
 IDENTITY = ("symbol", "venue", "trade_id")
@@ -173,7 +173,7 @@ def with_ids(recording: Recording) -> Recording:
     raw, count = [], 0
     for frame in recording.raw:
         numbers = pd.Series([f"n{count + n}" for n in range(len(frame))], index=frame.index, dtype=object)
-        given = frame["trade_id"] if "trade_id" in frame else pd.Series(None, index=frame.index, dtype=object)
+        given = pd.Series(text_of(frame, "trade_id"), index=frame.index)
         raw.append(frame.assign(trade_id=given.where(given.notna(), numbers)))
         count += len(frame)
     return recording_of(raw, recording.settings)
@@ -191,9 +191,8 @@ def _numbered(frame: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
     """The frame with a `seq` that leaves no order open, and whether that had to change anything."""
     key = pd.DataFrame({"symbol": frame["symbol"], "event_us": event_us(frame["event_time"]), "seq": frame["seq"]})
     tied = key.duplicated(keep=False)
-    ids = frame["trade_id"] if "trade_id" in frame else pd.Series(None, index=frame.index)
     # Without an id they are one trade, unless they come from different files.
-    named = pd.DataFrame({**key, "id": ids, "source": frame["source"]})
+    named = pd.DataFrame({**key, "id": text_of(frame, "trade_id"), "source": frame["source"]})
     if not tied.any() or not (tied & ~named.duplicated(keep=False)).any():
         return frame, False
     order = np.lexsort((np.arange(len(frame)), frame["source"].astype(str), frame["seq"], key["event_us"]))

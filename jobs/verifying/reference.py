@@ -117,7 +117,8 @@ def _rows(frame: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
     nothing = [None] * len(frame)
 
     def texts(name: str) -> list[str | None]:
-        return [None if pd.isna(value) else str(value) for value in frame[name]] if name in frame else nothing
+        given = frame.get(name, nothing)
+        return [None if pd.isna(value) or value == "" else str(value) for value in given]
 
     columns = [frame["symbol"].tolist(), at_us.tolist(), frame["seq"].tolist(), *_amounts(frame)]
     columns += [texts("trade_id"), texts("exchange"), texts("conditions")]

@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from api.models_market import DailyAnswer, IntradayAnswer
 from conf.settings import Settings
@@ -16,13 +15,12 @@ from stores.redis import RedisStore
 from stores.schema import bars_table
 from stores.timescale import TimescaleStore
 from tests.integration.api_data import BASE, MINUTE, make_bar
-from tests.serving import serving
+from tests.serving import serving, without_database
 
 HOUR = 60
 DAY = 24 * HOUR
 NOW = BASE + 60 * MINUTE
 INTRADAY, DAILY = "/api/v1/analytics/intraday", "/api/v1/analytics/daily"
-DOWN = "postgresql://postgres@127.0.0.1:1/x"
 
 
 def bar(minute: int, price: str, volume: str = "1", **changes: Any) -> Bar:
@@ -236,9 +234,6 @@ def test_analytics_refuse_and_fail_as_problems(
         assert answer.json()["errors"][0]["parameter"] == list(params)[-1]
         if limits:
             assert answer.json()["errors"][0]["limits"] == limits
-    down = store_settings.model_copy(
-        update={"postgres_dsn": SecretStr(DOWN), "api_store_seconds": 2, "api_auth": "off"}
-    )
-    with serving(down) as broken:
+    with serving(without_database(store_settings)) as broken:
         answer = broken.get(f"{INTRADAY}/A")
     assert answer.status_code == 503 and "retry-after" in answer.headers

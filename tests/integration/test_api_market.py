@@ -14,12 +14,11 @@ from stores.redis import RedisStore
 from stores.schema import bars_table
 from stores.timescale import TimescaleStore
 from tests.integration.api_data import BASE, MINUTE, make_bar
-from tests.serving import serving
+from tests.serving import serving, without_database
 
 DAY = 24 * 60 * MINUTE
 NOW = BASE + 5 * MINUTE + 2_000_000
 PATH = "/api/v1/market/overview"
-DOWN = "postgresql://postgres@127.0.0.1:1/x"
 
 
 def overview(client: httpx.Client, **params: Any) -> list[dict[str, Any]]:
@@ -81,10 +80,7 @@ def test_overview_without_redis_is_of_the_database_and_says_so(
 
 
 def test_overview_without_the_database_is_503_with_retry_after(store_settings: Settings, live: RedisStore) -> None:
-    down = store_settings.model_copy(
-        update={"postgres_dsn": SecretStr(DOWN), "api_store_seconds": 2, "api_auth": "off"}
-    )
-    with serving(down, ManualClock(NOW)) as client:
+    with serving(without_database(store_settings), ManualClock(NOW)) as client:
         answer = client.get(PATH)
     assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
     assert answer.json()["store"] == "timescale"

@@ -4,7 +4,6 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
 
 from conf.settings import Settings
 from core.clock import ManualClock
@@ -12,12 +11,11 @@ from stores.redis import RedisStore
 from stores.schema import bars_table
 from stores.timescale import TimescaleStore
 from tests.integration.api_data import BASE, MINUTE, make_bar
-from tests.serving import serving
+from tests.serving import serving, without_database
 
 SECOND = 1_000_000
 AT = BASE // SECOND
 NOW = BASE + 10 * MINUTE + 400_000
-DOWN = "postgresql://postgres@127.0.0.1:1/x"
 
 
 def history(client: httpx.Client, **params: Any) -> dict[str, Any]:
@@ -138,9 +136,6 @@ def test_errors_have_the_datafeeds_own_shape(
         assert answer.json().keys() == {"s", "errmsg"} and said in answer.json()["errmsg"]
     # What a chart of another version adds is left alone.
     assert client.get("/udf/symbols", params={"symbol": "A", "currencyCode": "USD"}).status_code == 200
-    down = store_settings.model_copy(
-        update={"postgres_dsn": SecretStr(DOWN), "api_store_seconds": 2, "api_auth": "off"}
-    )
-    with serving(down) as broken:
+    with serving(without_database(store_settings)) as broken:
         answer = broken.get("/udf/history", params=asked)
     assert (answer.status_code, answer.json()["s"]) == (503, "error") and "retry-after" in answer.headers

@@ -180,6 +180,13 @@ def test_what_a_file_leaves_open_is_said() -> None:
     assert fold(bad.whole(), Schedule("x", "fold")).problem(expected(bad), False) is None
 
 
+def test_an_empty_id_is_none() -> None:
+    recording = recording_of([sample_day(100).assign(trade_id="")], PLAIN)
+    assert not recording.remarks and len(recording.ticks) == 100
+    assert fold(recording.whole(), Schedule("x", "fold")).problem(expected(recording), False) is None
+    assert with_ids(recording).ticks["trade_id"].is_unique
+
+
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
     path = tmp_path / "day.parquet"
