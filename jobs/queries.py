@@ -37,7 +37,7 @@ RECONCILE = "reconcile"
 LIVE_TRIGGERS = ("realtime", "microbatch")
 LIVE_BATCH_BYTES = 128 * 1024
 # Checkpoints kept, each with all that came since the one before. Live makes one every five minutes: of the hundred that
-# Spark keeps, ten are most of an hour.
+# Spark keeps, ten are most of an hour; of the state up to thirty stay, for it is a snapshot each tenth.
 LIVE_CHECKPOINTS = 10
 OTHER_CHECKPOINTS = 100
 
