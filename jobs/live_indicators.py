@@ -101,10 +101,8 @@ class _Group:
         bars = _bars([key.pending[start] for key, start in asked])
         values, stepped = self.indicators.formed(self.held[[key.slot for key, _ in asked]], bars)
         if stepped.any():
-            rows = np.flatnonzero(stepped)
-            state = self.base[[asked[row][0].slot for row in rows]]
-            start = np.array([asked[row][1] for row in rows], np.int64)
-            values[rows] = self.indicators.values(self.indicators.step(state, bars.at(rows), start))
+            start = np.array([start for _, start in asked], np.int64)
+            self.indicators.complete(values, stepped, self.base[[key.slot for key, _ in asked]], bars, start)
         return values_json(self.indicators.columns, values)
 
 

@@ -179,7 +179,7 @@ class Indicator(ABC):
     def formed(self, held: Array, bars: Bars) -> Outputs:
         """`read(advance(state, bars))` from the columns of `held(state)`, (width, keys), which are for it to overwrite.
 
-        Need not hold for the bar that makes the first value.
+        Need not hold for the bar that makes the first value, unless that is the first of all.
         """
         return self.read(self.advance(held.T, bars))
 

@@ -23,7 +23,7 @@ from core.sessions import ALWAYS_OPEN, session_places
 Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-READY, UNREADY, STEPPED = 0.0, 1.0, 2.0  # of a key: all its values are formed, some are NaN yet, it must be stepped
+READY, UNREADY, STEPPED = 0.0, 1.0, 2.0  # of an indicator and a bar to come: its value is formed, NaN, stepped
 AT_ONCE = 512  # keys of a fold: half the time of 5,000 at once
 
 
@@ -92,32 +92,45 @@ class IndicatorSet:
     def held(self, state: Array, start: Ints) -> Array:
         """What of a state `formed` takes for a bar that starts then, (keys, any width): once for all moves of the bar.
 
-        The columns: how far `formed` holds, whether each indicator will be ready, then what they hold.
+        The columns: how each indicator comes to its value, and how the slowest of them, then what they hold.
         """
         count = self._counted(state) + 1
-        ready = count >= self._ready_after
-        stepped = (count == self._ready_after).any(axis=1) | (start <= state[:, 0])
-        kind = np.where(stepped, STEPPED, np.where(ready.all(axis=1), READY, UNREADY))
+        again = start <= state[:, 0]
+        first = (count == self._ready_after) & (self._ready_after > 1)
+        kinds = np.where(first | again[:, None], STEPPED, np.where(count < self._ready_after, UNREADY, READY))
         parts = [each.held(state[:, place]) for each, place in zip(self.indicators, self._slices, strict=True)]
-        return np.concatenate([kind[:, None], ready, *parts], axis=1)
+        return np.concatenate([kinds, kinds.max(axis=1, initial=READY)[:, None], *parts], axis=1)
 
     def formed(self, held: Array, bars: Bars) -> tuple[Array, Flags]:
         """`values(step(state, bars, start))` from `held(state, start)`, at a third of the time.
 
-        And the keys of which it is not: their bar lacks an input, or makes the first value of an indicator.
+        And the indicators, (keys, indicators), of which it is not, for `complete`: they make their first value, or the
+        bar lacks an input of any, or is not newer than the last one.
         """
         rows = np.array(held.T, order="C")
-        kind, ready = rows[0], rows[1 : 1 + len(self.indicators)]
-        stepped = kind == STEPPED
+        kinds, slowest = rows[: len(self.indicators)], rows[len(self.indicators)]
+        stepped = np.zeros(kinds.T.shape, bool)
         gaps = [usable for _, usable in self._usable(bars) if usable is not None]
         if gaps:
             whole = np.logical_and.reduce(gaps)
-            stepped, bars = stepped | ~whole, bars.only(whole)
+            stepped[~whole], bars = True, bars.only(whole)
         places = zip(self.indicators, self._held, strict=True)
         matrix = self._matrix([each.formed(rows[place], bars) for each, place in places], len(held))
-        if kind.any():
-            matrix = np.where(ready[self._owners].T > 0, matrix, np.nan)
+        if slowest.any():
+            matrix = np.where(kinds[self._owners].T == UNREADY, np.nan, matrix)
+            stepped |= kinds.T == STEPPED
         return matrix, stepped
+
+    def complete(self, formed: Array, stepped: Flags, state: Array, bars: Bars, start: Ints) -> None:
+        """Put into what `formed` gave the values that it left out, those of the indicators which must be `stepped`."""
+        again = start <= state[:, 0]
+        for place in np.flatnonzero(stepped.any(axis=0)):
+            each, rows = self.indicators[place], np.flatnonzero(stepped[:, place])
+            held = state[rows, self._slices[place]]
+            if again[rows].any():
+                held = keep(again[rows], each.initial(1), held)
+            made = each.value(each.step(held, bars.at(rows)))
+            formed[np.ix_(rows, self._owners == place)] = np.stack(list(made.values()), axis=1)
 
     def ready(self, state: Array) -> Flags:
         """Of which keys all indicators are ready."""

@@ -134,7 +134,8 @@ class Obv(Indicator):
         return {"obv": state[:, 2]}
 
     def held(self, state: Array) -> Array:
-        return state[:, 1:]
+        count, last, level = state.T
+        return columns(np.where(count > 0, last, -np.inf), level)  # the first close has risen
 
     def formed(self, held: Array, bars: Bars) -> Outputs:
         return {"obv": _level(held[0], held[1], bars)}

@@ -119,7 +119,7 @@ def fold_equals_steps(seed: int, size: int, keys: int, in_order: bool, cuts: lis
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32), size=st.integers(0, 160), keys=st.sampled_from([1, 2, 7]))
-def test_formed_values_are_those_of_the_step_where_it_says_so(seed: int, size: int, keys: int) -> None:
+def test_formed_and_completed_values_are_those_of_the_step(seed: int, size: int, keys: int) -> None:
     rows = made(seed, size, keys, in_order=True)
     state = ALL.fold(ALL.initial(keys), rows.key, rows.start, rows.bars).state
     rng = np.random.default_rng(seed)
@@ -130,23 +130,25 @@ def test_formed_values_are_those_of_the_step_where_it_says_so(seed: int, size: i
         bars = made(seed + 1 + move, keys, keys, in_order=True).bars
         expected, counts = ALL.values(ALL.step(state, bars, start)), ALL._counted(state) + 1
         found, stepped = ALL.formed(held, bars)
-        assert equal(found[~stepped], expected[~stepped])
-        # A bar that makes no first value, lacks nothing and is newer than the last one need not be stepped.
+        by_column = stepped[:, ALL._owners]
+        assert equal(found[~by_column], expected[~by_column])
+        # Stepped is what makes its first value, unless the bar lacks something or is not newer than the last.
         needed = {name for each in ALL.indicators for name in each.inputs}
         lacks = ~np.isfinite([getattr(bars, name) for name in needed]).all(axis=0) | (bars.close <= 0)
-        first = (counts == ALL._ready_after).any(axis=1)
-        assert (stepped == (first | lacks | (start <= state[:, 0]))).all()
+        first = (counts == ALL._ready_after) & (ALL._ready_after > 1)
+        assert (stepped == (first | (lacks | (start <= state[:, 0]))[:, None])).all()
+        ALL.complete(found, stepped, state, bars, start)
+        assert equal(found, expected)
         np.testing.assert_array_equal(held, before)
 
 
-def test_most_moves_of_a_bar_are_formed() -> None:
+def test_a_history_without_gaps_is_stepped_once_for_each_indicator() -> None:
     history, start = walk(bars=130, keys=3), np.full(3, 1)
-    state = ALL.initial(3)
-    formed = 0
+    state, stepped = ALL.initial(3), 0
     for bar in range(130):
-        formed += not ALL.formed(ALL.held(state, start + bar), history.at(bar))[1].any()
+        stepped += ALL.formed(ALL.held(state, start + bar), history.at(bar))[1].sum()
         state = ALL.step(state, history.at(bar), start + bar)
-    assert formed >= 130 - len(ALL.indicators)
+    assert stepped == 3 * (ALL._ready_after > 1).sum()
 
 
 @pytest.mark.parametrize("keys", [1, 20, 150])
