@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pyarrow as pa
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings
@@ -21,6 +21,7 @@ from jobs.sinks import Sinks
 from local.jars import ensure_jars
 from producers.heartbeat import heartbeat
 from stores.memory import MemoryStore
+from tests.topics import read_topic
 
 ROOT = Path(__file__).parent.parent
 PROCESSED_US = 1
@@ -92,18 +93,7 @@ def close_all(settings: Settings, event_us: int) -> None:
 
 def consume(settings: Settings, topic: str) -> list:
     """Everything that a topic holds, partition by partition, by an independent client."""
-    consumer = KafkaConsumer(bootstrap_servers=settings.kafka_bootstrap, consumer_timeout_ms=10_000)
-    name = settings.topic(topic)
-    partitions = [TopicPartition(name, number) for number in sorted(consumer.partitions_for_topic(name) or ())]
-    consumer.assign(partitions)
-    consumer.seek_to_beginning()
-    ends = consumer.end_offsets(partitions)
-    records: list = []
-    while any(consumer.position(partition) < ends[partition] for partition in partitions):
-        for found in consumer.poll(timeout_ms=500).values():
-            records.extend(found)
-    consumer.close()
-    return records
+    return read_topic(settings.kafka_bootstrap, settings.topic(topic))
 
 
 def run_available(name: str, spark: SparkSession, settings: Settings, store: MemoryStore | None = None) -> MemoryStore:

@@ -22,10 +22,10 @@ from producers.live.lanes import Seams
 from producers.publish import Publisher
 from tests.feed_server import SYMBOLS, FeedServer, Session, ticks_of
 from tests.feeds import settings_with_keys
-from tests.integration.producers_data import read_ticks
 from tests.integration.test_live_stream import QUICK, until
 from tests.oracles import oracle_bars
 from tests.streaming import close_all, run_available
+from tests.topics import read_ticks
 
 SEAMS = Seams(lag_seconds=0.4, steady_seconds=0.5, overlap_seconds=60, tolerance_seconds=0.2, kept_seconds=600)
 

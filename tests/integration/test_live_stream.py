@@ -36,7 +36,7 @@ from stores.gaps import LastTrade, PostgresGaps, Switch
 from stores.migrations import Retention, migrate
 from tests.feed_server import SYMBOLS, FeedServer, Script, Session
 from tests.feeds import settings_with_keys
-from tests.integration.producers_data import read_ticks, read_topic
+from tests.topics import read_ticks, read_topic
 
 QUICK = Patience(
     trade_silence_seconds=20,

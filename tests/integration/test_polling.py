@@ -21,9 +21,9 @@ from conf.topics import TICKS
 from core.records import Tick
 from stores.timescale import TimescaleStore
 from tests.integration.polling_data import Exchange, exchange_server
-from tests.integration.producers_data import read_ticks, read_topic
 from tests.serving import serving
 from tests.supervised import Supervised, wait_until
+from tests.topics import read_ticks, read_topic
 
 SECONDS = 60.0
 JOBS = "/api/v1/prices/poll"

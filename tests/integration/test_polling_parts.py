@@ -28,8 +28,8 @@ from stores.schema import bars_table
 from stores.timescale import TimescaleStore
 from tests.integration.api_data import make_bar
 from tests.integration.polling_data import Exchange, exchange_server
-from tests.integration.producers_data import read_ticks, read_topic
 from tests.serving import serving
+from tests.topics import read_ticks, read_topic
 
 JOBS = "/api/v1/prices/poll"
 LATEST = "/api/v1/prices/latest"

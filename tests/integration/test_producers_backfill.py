@@ -30,7 +30,7 @@ from stores.schema import bars_table
 from stores.timescale import make_timescale
 from tests import factories
 from tests.history_server import HOUR_US, HistoryServer, Trade, made_up
-from tests.integration.producers_data import read_ticks
+from tests.topics import read_ticks
 
 ROOT = Path(__file__).parents[2]
 START_US = 1_709_553_600_000_000  # 2024-03-04T12:00:00Z, a Monday

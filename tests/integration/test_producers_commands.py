@@ -25,7 +25,7 @@ from core.validate import check
 from local.kafka import Kafka
 from producers.expected import late_path
 from stores.schema import bars_table
-from tests.integration.producers_data import read_ticks, read_topic
+from tests.topics import read_ticks, read_topic
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -23,7 +23,7 @@ from producers.heartbeat import Heartbeat
 from producers.publish import MAX_RECORD_BYTES, Publisher, encode
 from producers.topics import ensure_topics
 from tests.factories import MONDAY_US, tick
-from tests.integration.producers_data import read_ticks, read_topic
+from tests.topics import read_ticks, read_topic
 
 
 @pytest.fixture

@@ -5,15 +5,19 @@ import time
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
+from kafka.net.manager import KafkaConnectionManager
 
 from core.records import Tick
 
 DEADLINE_SECONDS = 60.0
+# A socket whose broker takes longer than this to greet it is dropped by the client without being closed; the consumer
+# has no option for it.
+KafkaConnectionManager.DEFAULT_CONFIG |= {"socket_connection_setup_timeout_ms": DEADLINE_SECONDS * 1000}
 
 
 def read_topic(bootstrap: str, topic: str) -> list[ConsumerRecord]:
     """Everything that is in the topic now, by partition and offset."""
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     try:
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
         consumer.assign(partitions)
