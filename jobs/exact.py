@@ -9,6 +9,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from core.records import DECIMALS, SCALE, TRADE_ID_LENGTH, UUID_PATTERN
+from jobs.prefix import prefix
 
 _UUID_TAG = -1
 _UUID_LENGTH = 36
@@ -107,14 +108,16 @@ def trade_id_words() -> list[Column]:
     number = (head >= 0) & (head.cast("string") == name)
     uuid = (F.length(name) == _UUID_LENGTH) & name.rlike(rf"^(?:{UUID_PATTERN})\z")
     fits = F.length(name) <= TRADE_ID_LENGTH
-    digits = F.translate(name, "-", "")
-    padded = F.hex(F.rpad(name, TRADE_ID_LENGTH, "\0"))
-    text_head = -2 - (F.shiftleft(F.length(name).cast("long"), _LENGTH_SHIFT) + _word(padded, 1, 14))
+    digits = F.unhex(F.translate(name, "-", ""))
+    text = name.cast("binary")
+    text_head = -2 - (F.shiftleft(F.length(name).cast("long"), _LENGTH_SHIFT) + F.shiftright(prefix(text), 8))
     nothing = F.lit(None).cast("long")
     return [
         F.when(number, head).when(uuid, F.lit(_UUID_TAG)).when(fits, text_head).cast("long"),
-        F.when(number, nothing).when(uuid, _word(digits, 1, 16)).when(fits, _word(padded, 15, 16)),
-        F.when(number, nothing).when(uuid, _word(digits, 17, 16)).when(fits, _word(padded, 31, 16)),
+        F.when(number, nothing).when(uuid, prefix(digits)).when(fits, prefix(F.substring(text, 8, 8))),
+        F.when(number, nothing)
+        .when(uuid, prefix(F.substring(digits, 9, 8)))
+        .when(fits, prefix(F.substring(text, 16, 8))),
     ]
 
 
@@ -129,10 +132,6 @@ def trade_id_text(words: list[Column]) -> Column:
     length = F.shiftright(tagged, _LENGTH_SHIFT).cast("int")
     text = F.substring(packed, F.lit(2), length).cast("string")
     return F.when(head >= 0, head.cast("string")).when(head == _UUID_TAG, uuid).otherwise(text)
-
-
-def _word(hexadecimal: Column, start: int, digits: int) -> Column:
-    return F.conv(hexadecimal.substr(start, digits), 16, -10).cast("long")
 
 
 def _hex(word: Column, digits: int) -> Column:

@@ -7,6 +7,8 @@ kafka_offset, identity. Everything is a `DataFrame -> DataFrame` step without a 
 
 import json
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.readwriter import DataStreamReader
@@ -14,6 +16,7 @@ from pyspark.sql.streaming.readwriter import DataStreamReader
 from conf.settings import Settings
 from conf.topics import TICKS
 from jobs.exact import scaled
+from jobs.prefix import prefix
 from jobs.validate import first_reason, text_amounts
 
 _RECORD = (
@@ -43,6 +46,7 @@ CANONICAL = (
 # Cannot occur in a validated text field, so that joined identities stay unambiguous.
 SEPARATOR = "\x1f"
 AMENDING = ("correct", "cancel")
+SORTED_AT_ONCE = 40_000_000  # 64-bit hashes that the driver holds: 320 MB, and as much again in Python
 
 
 def read_topic(spark: SparkSession, settings: Settings, max_ticks_per_batch: int | None = None) -> DataFrame:
@@ -127,7 +131,7 @@ def _trade_identity() -> Column:
 def condition_mask() -> Column:
     """`core.rulesets.parse_mask` of `conditions`: 0 where it is no hexadecimal mask."""
     readable = F.col("conditions").rlike("^[0-9a-fA-F]{1,15}$")
-    return F.when(readable, F.conv("conditions", 16, -10).cast("long")).otherwise(F.lit(0).cast("long"))
+    return F.when(readable, prefix(F.unhex(F.lpad("conditions", 16, "0")))).otherwise(F.lit(0).cast("long"))
 
 
 def _any_field() -> Column:
@@ -141,9 +145,7 @@ def without_duplicates(ticks: DataFrame, among: DataFrame | None = None) -> Data
     Looks first whether any 64-bit hash of an identity recurs, a cheap pass that runs at once, over `among` when it
     is given (a superset of `ticks` that is cheaper to read). Only records whose hash recurs are compared exactly.
     """
-    hashes = (ticks if among is None else among).select(_identity_hash().alias("identity_hash"))
-    recurring = hashes.groupBy("identity_hash").count().where("count > 1").select("identity_hash")
-    recurring = recurring.localCheckpoint()
+    recurring = _recurring((ticks if among is None else among).select(_identity_hash().alias("identity_hash")))
     if recurring.isEmpty():
         return ticks
     recurring = F.broadcast(recurring)
@@ -153,6 +155,17 @@ def without_duplicates(ticks: DataFrame, among: DataFrame | None = None) -> Data
     order = [F.col(c).asc_nulls_last() for c in ("kafka_offset", "event_us", "seq", "received_us")]
     ranked = suspects.withColumn("rank", F.row_number().over(Window.partitionBy("identity").orderBy(*order)))
     return unique.unionByName(ranked.where("rank = 1").drop("rank")).drop("identity_hash")
+
+
+def _recurring(hashes: DataFrame) -> DataFrame:
+    """The values of a column of longs that occur more than once."""
+    if hashes.count() > SORTED_AT_ONCE:
+        (name,) = hashes.columns
+        return hashes.groupBy(name).count().where("count > 1").select(name).localCheckpoint()
+    # Hardly any recurs, so Spark would keep a map of all of them: four times as long as to sort them here.
+    ordered = np.sort(hashes.toArrow().column(0).to_numpy())
+    found = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    return hashes.sparkSession.createDataFrame(pa.table([found], schema=pa.schema([(hashes.columns[0], pa.int64())])))
 
 
 def corrected(ticks: DataFrame) -> DataFrame:

@@ -30,6 +30,7 @@ IDS = [
     *(None, "0", "00", "007", "-1", "9" * 18, "9" * 19, "1" * 23, "x" * 23, "x" * 24, "T 1/~", 'a\\b"c', " lead", "+5"),
     *("trail ", " 5", "5 ", "1e3", str(2**63 - 1), str(2**63), "  "),
     *("123e4567-e89b-12d3-a456-426614174000", "123E4567-E89B-12D3-A456-426614174000", "f" * 32, "1.5", "0x1F"),
+    *("/~abcdefghijklmnopqrstu"[:length] for length in range(1, 24)),
 ]
 # Every bit of the ruleset's table, alone and together, unreadable and missing.
 MASKS = [0x1, 0x8, 0x20, 0x40, 0x80, 0x200, 0x2000, 0x40000, 0x100000, 0x200000, 0x1000000, 0x4000000, 0x20000000]
@@ -98,6 +99,15 @@ def test_bars_of_spark_equal_the_fold_of_core(spark, name: str) -> None:
     assert [row["trade_count"] for row in expected if row["symbol"] == "MSFT"] == [1] * 9
     if name == "us-equity":
         assert any(row["open"] is None and row["trade_count"] for row in expected)
+
+
+def test_copies_are_found_whether_the_driver_sorts_or_spark_groups(spark, monkeypatch: pytest.MonkeyPatch) -> None:
+    ruleset, ticks = rulesets.load("all"), extreme_ticks(4, 60)
+    once = by_core(ticks, ruleset)
+    twice = [*ticks, *ticks[10:30], *ticks[20:22]]
+    assert by_spark(spark, twice, ruleset) == once
+    monkeypatch.setattr("jobs.ticks.SORTED_AT_ONCE", 0)
+    assert by_spark(spark, twice, ruleset) == by_spark(spark, ticks, ruleset) == once
 
 
 def test_ids_come_back_as_they_were(spark) -> None:
