@@ -146,7 +146,7 @@ def without_duplicates(ticks: DataFrame, among: DataFrame | None = None) -> Data
     is given (a superset of `ticks` that is cheaper to read). Only records whose hash recurs are compared exactly.
     """
     recurring = _recurring((ticks if among is None else among).select(_identity_hash().alias("identity_hash")))
-    if recurring.isEmpty():
+    if recurring is None:
         return ticks
     recurring = F.broadcast(recurring)
     hashed = ticks.withColumn("identity_hash", _identity_hash())
@@ -157,15 +157,16 @@ def without_duplicates(ticks: DataFrame, among: DataFrame | None = None) -> Data
     return unique.unionByName(ranked.where("rank = 1").drop("rank")).drop("identity_hash")
 
 
-def _recurring(hashes: DataFrame) -> DataFrame:
-    """The values of a column of longs that occur more than once."""
+def _recurring(hashes: DataFrame) -> DataFrame | None:
+    """The values of a column of longs that occur more than once, None when none does."""
+    (name,) = hashes.columns
     if hashes.count() > SORTED_AT_ONCE:
-        (name,) = hashes.columns
-        return hashes.groupBy(name).count().where("count > 1").select(name).localCheckpoint()
+        grouped = hashes.groupBy(name).count().where("count > 1").select(name).localCheckpoint()
+        return None if grouped.isEmpty() else grouped
     # Hardly any recurs, so Spark would keep a map of all of them: four times as long as to sort them here.
     ordered = np.sort(hashes.toArrow().column(0).to_numpy())
     found = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    return hashes.sparkSession.createDataFrame(pa.table([found], schema=pa.schema([(hashes.columns[0], pa.int64())])))
+    return hashes.sparkSession.createDataFrame(pa.table({name: found})) if found.size else None
 
 
 def corrected(ticks: DataFrame) -> DataFrame:

@@ -113,7 +113,8 @@ class IndicatorSet:
         gaps = [usable for _, usable in self._usable(bars) if usable is not None]
         if gaps:
             whole = np.logical_and.reduce(gaps)
-            stepped[~whole], bars = True, bars.only(whole)
+            stepped[~whole] = True
+            bars = bars.only(whole)
         places = zip(self.indicators, self._held, strict=True)
         matrix = self._matrix([each.formed(rows[place], bars) for each, place in places], len(held))
         if slowest.any():

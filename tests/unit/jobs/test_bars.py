@@ -2,9 +2,11 @@
 
 import json
 import random
+import uuid
 from collections.abc import Sequence
 
 import msgspec
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -15,6 +17,7 @@ from core.bars import fold_bars
 from core.intervals import INTERVALS
 from core.records import SEQ_LIMIT, Tick
 from core.validate import check
+from jobs import exact
 from jobs.bars import as_final, bars, to_json
 from jobs.ticks import accepted, parse, without_duplicates
 from stores.schema import BAR_SCHEMA, bars_table
@@ -115,6 +118,28 @@ def test_ids_come_back_as_they_were(spark) -> None:
     ruleset = rulesets.load("all")
     rows = by_spark(spark, ticks, ruleset)
     assert [row["first_trade_id"] for row in rows] == [row["first_trade_id"] for row in by_core(ticks, ruleset)]
+
+
+def test_words_of_ids_are_those_that_checkpoints_hold(spark) -> None:
+    names = [name for name in IDS if name]
+    frame = spark.createDataFrame(pa.table({"trade_id": names}))
+    found = frame.select(F.array(*exact.trade_id_words()).alias("words")).toArrow()["words"].to_pylist()
+    assert dict(zip(names, found, strict=True)) == {name: id_words(name) for name in names}
+
+
+def id_words(name: str) -> list[int | None]:
+    """A number is itself; a UUID in small letters a tag and its halves; other text its length and 7, 8 and 8 bytes."""
+    if name.isascii() and name.isdigit() and str(int(name)) == name and int(name) < 2**63:
+        return [int(name), None, None]
+    if len(name) == 36 and name.islower():
+        data, tag = uuid.UUID(name).bytes, -1
+        halves = data[:8], data[8:]
+    elif len(name) <= 23:
+        data = name.encode().ljust(23, b"\0")
+        tag, halves = -2 - (len(name) << 56) - int.from_bytes(data[:7], "big"), (data[7:15], data[15:])
+    else:
+        return [None, None, None]
+    return [tag, *(int.from_bytes(half, "big", signed=True) for half in halves)]
 
 
 def test_json_of_a_row_reads_back_as_the_row(spark) -> None:
