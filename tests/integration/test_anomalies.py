@@ -103,7 +103,7 @@ def listening(settings: Settings, channel: str) -> Iterator[Callable[[], bytes]]
         assert pubsub.get_message(timeout=5) is not None
 
         def following() -> bytes:
-            deadline = time.monotonic() + 15
+            deadline = time.monotonic() + 60
             while time.monotonic() < deadline:
                 message = pubsub.get_message(timeout=1)
                 if message is not None and message["type"] == "message":

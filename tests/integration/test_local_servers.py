@@ -192,7 +192,7 @@ def test_ticks_topic_of_a_foreign_broker_is_stamped_by_the_broker_from_now_on(se
     assert config(own, TICKS, "message.timestamp.type") == "CreateTime"
     ensure_topics(own.kafka_bootstrap, own)
     # A broker tells of a change a moment after it has acknowledged it.
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while config(own, TICKS, "message.timestamp.type") != "LogAppendTime":
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -97,7 +97,7 @@ def listening(settings: Settings, symbol: str) -> Iterator[Callable[[], dict[str
         assert pubsub.get_message(timeout=5) is not None
 
         def following() -> dict[str, Any]:
-            deadline = time.monotonic() + 15
+            deadline = time.monotonic() + 60
             while time.monotonic() < deadline:
                 message = pubsub.get_message(timeout=1)
                 if message is not None and message["type"] == "message":

@@ -107,7 +107,7 @@ def test_client_that_reads_nothing_at_all_is_closed_after_a_while(socket_setting
         async with SocketClient(url, **SMALL) as slow:
             await slow.subscribe("PAD")
             await fill(slow, live, url)
-            deadline = time.monotonic() + 15
+            deadline = time.monotonic() + 60
             while (await stats(url))["connections"]:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
@@ -261,7 +261,7 @@ def test_clients_that_leave_in_any_way_cost_the_others_nothing(socket_settings: 
                     await leaves._socket.close()
                 await leaves.__aexit__()
             await stays.until(lambda: len(stays.finals) > 5)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while (found := await stats(url))["connections"] > 1:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
