@@ -7,8 +7,8 @@ from pyspark.sql import Column
 def prefix(data: Column) -> Column:
     """The first eight bytes of a binary column as a big-endian 64-bit integer, zeros for those that it lacks.
 
-    Spark sorts by this number. `conv(hex(...), 16, -10)` says the same thirty times as slowly: half of a backfill's
-    time went there.
+    Spark sorts by this number. `conv(hex(...), 16, -10)` says the same so slowly that a fifth of a long backfill's time
+    went there (docs/decisions/0001).
     """
     context = SparkContext._active_spark_context
     assert context is not None and context._jvm is not None

@@ -17,7 +17,7 @@ KafkaConnectionManager.DEFAULT_CONFIG |= {"socket_connection_setup_timeout_ms": 
 
 def read_topic(bootstrap: str, topic: str) -> list[ConsumerRecord]:
     """Everything that is in the topic now, by partition and offset."""
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
     try:
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
         consumer.assign(partitions)
