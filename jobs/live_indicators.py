@@ -99,10 +99,11 @@ class _Group:
         if moved:
             self.rebase(moved)
         bars = _bars([key.pending[start] for key, start in asked])
-        values, stepped = self.indicators.formed(self.held[[key.slot for key, _ in asked]], bars)
+        slots = [key.slot for key, _ in asked]
+        values, stepped = self.indicators.formed(self.held[slots], bars)
         if stepped.any():
             start = np.array([start for _, start in asked], np.int64)
-            self.indicators.complete(values, stepped, self.base[[key.slot for key, _ in asked]], bars, start)
+            self.indicators.complete(values, stepped, self.base[slots], bars, start)
         return values_json(self.indicators.columns, values)
 
 

@@ -99,12 +99,13 @@ def read_files(spark: SparkSession, files: Sequence[TickFile], ruleset: Ruleset)
     """
     paths = [str(file.path) for file in files]
     frame = spark.read.csv(paths, header=True) if files[0].path.suffix == ".csv" else spark.read.parquet(*paths)
+    rows = sum(file.rows for file in files)
     if "identity" in frame.columns:
-        return corrected(without_duplicates(_logged(frame)))
+        return corrected(without_duplicates(_logged(frame), rows=rows))
     timed = _at_effective_time(_recorded_fields(frame, files), ruleset)
     valid = canonical(timed.where(first_reason(scaled_amounts(), None, 0, None).isNull()))
     # Looked for before validation, so that this pass reads only the columns that make an identity.
-    return without_duplicates(valid, among=timed)
+    return without_duplicates(valid, among=timed, rows=rows)
 
 
 def _recorded_fields(frame: DataFrame, files: Sequence[TickFile]) -> DataFrame:

@@ -139,13 +139,15 @@ def _any_field() -> Column:
     return F.coalesce(*(F.col(name).cast("string") for name in names)).isNotNull()
 
 
-def without_duplicates(ticks: DataFrame, among: DataFrame | None = None) -> DataFrame:
+def without_duplicates(ticks: DataFrame, among: DataFrame | None = None, rows: int | None = None) -> DataFrame:
     """Batch: one record per identity, the one with the lowest offset (then event time, seq, arrival).
 
     Looks first whether any 64-bit hash of an identity recurs, a cheap pass that runs at once, over `among` when it
     is given (a superset of `ticks` that is cheaper to read). Only records whose hash recurs are compared exactly.
+    Who knows how many `rows` there are spares the counting.
     """
-    recurring = _recurring((ticks if among is None else among).select(_identity_hash().alias("identity_hash")))
+    looked_at = ticks if among is None else among
+    recurring = _recurring(looked_at.select(_identity_hash().alias("identity_hash")), rows)
     if recurring is None:
         return ticks
     recurring = F.broadcast(recurring)
@@ -157,10 +159,10 @@ def without_duplicates(ticks: DataFrame, among: DataFrame | None = None) -> Data
     return unique.unionByName(ranked.where("rank = 1").drop("rank")).drop("identity_hash")
 
 
-def _recurring(hashes: DataFrame) -> DataFrame | None:
+def _recurring(hashes: DataFrame, rows: int | None) -> DataFrame | None:
     """The values of a column of longs that occur more than once, None when none does."""
     (name,) = hashes.columns
-    if hashes.count() > SORTED_AT_ONCE:
+    if (hashes.count() if rows is None else rows) > SORTED_AT_ONCE:
         grouped = hashes.groupBy(name).count().where("count > 1").select(name).localCheckpoint()
         return None if grouped.isEmpty() else grouped
     # Hardly any recurs, so Spark would keep a map of all of them: four times as long as to sort them here.

@@ -51,7 +51,7 @@ class IndicatorSet:
         self.width: int = edges[-1]
         self._slices = [slice(left, right) for left, right in pairwise(edges)]
         widths = (each.held(each.initial(1)).shape[1] for each in self.indicators)
-        self._held = [slice(*each) for each in pairwise(accumulate(widths, initial=1 + len(self.indicators)))]
+        self._held = [slice(*each) for each in pairwise(accumulate(widths, initial=len(self.indicators)))]
         self._counters = np.array(edges[:-1], np.int64)
         self._ready_after = np.array([each.ready_after for each in self.indicators], np.float64)
         self._stable_after = np.array([each.stable_after for each in self.indicators], np.float64)
@@ -92,14 +92,14 @@ class IndicatorSet:
     def held(self, state: Array, start: Ints) -> Array:
         """What of a state `formed` takes for a bar that starts then, (keys, any width): once for all moves of the bar.
 
-        The columns: how each indicator comes to its value, and how the slowest of them, then what they hold.
+        The columns: how each indicator comes to its value, then what they hold.
         """
         count = self._counted(state) + 1
         again = start <= state[:, 0]
         first = (count == self._ready_after) & (self._ready_after > 1)
         kinds = np.where(first | again[:, None], STEPPED, np.where(count < self._ready_after, UNREADY, READY))
         parts = [each.held(state[:, place]) for each, place in zip(self.indicators, self._slices, strict=True)]
-        return np.concatenate([kinds, kinds.max(axis=1, initial=READY)[:, None], *parts], axis=1)
+        return np.concatenate([kinds, *parts], axis=1)
 
     def formed(self, held: Array, bars: Bars) -> tuple[Array, Flags]:
         """`values(step(state, bars, start))` from `held(state, start)`, at a third of the time.
@@ -108,8 +108,8 @@ class IndicatorSet:
         bar lacks an input of any, or is not newer than the last one.
         """
         rows = np.array(held.T, order="C")
-        kinds, slowest = rows[: len(self.indicators)], rows[len(self.indicators)]
-        stepped = np.zeros(kinds.T.shape, bool)
+        kinds = rows[: len(self.indicators)]
+        stepped = kinds.T == STEPPED
         gaps = [usable for _, usable in self._usable(bars) if usable is not None]
         if gaps:
             whole = np.logical_and.reduce(gaps)
@@ -117,9 +117,8 @@ class IndicatorSet:
             bars = bars.only(whole)
         places = zip(self.indicators, self._held, strict=True)
         matrix = self._matrix([each.formed(rows[place], bars) for each, place in places], len(held))
-        if slowest.any():
+        if kinds.any():
             matrix = np.where(kinds[self._owners].T == UNREADY, np.nan, matrix)
-            stepped |= kinds.T == STEPPED
         return matrix, stepped
 
     def complete(self, formed: Array, stepped: Flags, state: Array, bars: Bars, start: Ints) -> None:

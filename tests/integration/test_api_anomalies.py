@@ -11,7 +11,7 @@ from core.anomalies import RULES, Finding
 from stores.anomalies import AnomalyStore
 from stores.timescale import TimescaleStore
 from tests.integration.api_data import BASE, MINUTE
-from tests.serving import serving
+from tests.serving import serving, without_database
 
 NOW = BASE + 100 * MINUTE
 
@@ -157,8 +157,6 @@ def test_rules_say_their_thresholds_as_they_are_set(store_settings: Settings, da
 
 
 def test_database_that_is_down_is_503(store_settings: Settings) -> None:
-    nobody = store_settings.model_copy(update={"postgres_dsn": store_settings.postgres_dsn.__class__(
-        "postgresql://postgres@127.0.0.1:1/postgres")})  # fmt: skip
-    with serving(nobody) as client:
+    with serving(without_database(store_settings)) as client:
         answer = client.get("/api/v1/anomalies")
     assert answer.status_code == 503 and int(answer.headers["Retry-After"]) >= 1

@@ -30,7 +30,7 @@ from stores.redis import RedisStore
 from stores.schema import bars_table
 from stores.timescale import TimescaleStore
 from tests.factories import bar, tick
-from tests.serving import serving
+from tests.serving import serving, without_database
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 LEAN, FACTORS = (DATA / "daily" / f"us_equity_1998_2021{part}.parquet" for part in ("", "_factors"))
@@ -343,7 +343,6 @@ def test_without_redis_the_day_forms_from_the_database(store_settings: Settings,
 
 
 def test_without_database_it_is_a_503_that_names_the_store(store_settings: Settings) -> None:
-    down = store_settings.model_copy(update={"postgres_dsn": SecretStr("postgresql://postgres@127.0.0.1:1/x")})
-    with serving(down, ManualClock(NOW)) as client:
+    with serving(without_database(store_settings), ManualClock(NOW)) as client:
         refused = client.get("/api/v1/bars/AAPL", params={"interval": "1d"})
     assert refused.status_code == 503 and refused.json()["store"] == "timescale"

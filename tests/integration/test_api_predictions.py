@@ -24,7 +24,7 @@ from ml.training import train_challenger
 from stores.schema import bars_table
 from stores.timescale import TimescaleStore
 from tests.integration.api_data import BASE, make_bar
-from tests.serving import serving
+from tests.serving import serving, without_database
 from tests.unit.ml.histories import walk
 
 HORIZONS = (1, 5, 15)
@@ -259,8 +259,7 @@ def test_nothing_has_an_answer_and_what_makes_no_sense_is_refused(
 
 
 def test_database_that_is_down_is_said_to_be_so(redis_url: str) -> None:
-    nobody = SecretStr("postgresql://postgres@127.0.0.1:1/postgres")
-    with serving(Settings(postgres_dsn=nobody, redis_url=SecretStr(redis_url))) as client:
+    with serving(without_database(Settings(redis_url=SecretStr(redis_url)))) as client:
         answer = client.get("/api/v1/predictions/scorecard")
         assert (answer.status_code, answer.json()["store"]) == (503, "timescale")
         assert int(answer.headers["Retry-After"]) >= 1
