@@ -8,6 +8,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.supervisors import multiprocess
 
 from api import metering
 from api.app import create_app
@@ -28,6 +29,7 @@ def serve(app: FastAPI, workers: int, log_form: logs.Format = "text", **options:
     """Serve until SIGINT or SIGTERM. Workers build the application for themselves, from the environment."""
     target: Any = app
     if workers > 1:
+        multiprocess.Process = _Child  # type: ignore[misc]  # there is no other way to tell uvicorn
         os.environ[PARENT] = str(os.getpid())
         target = "api.workers:worker_app"
     uvicorn.run(
@@ -45,6 +47,18 @@ def serve(app: FastAPI, workers: int, log_form: logs.Format = "text", **options:
         server_header=False,
         **options,
     )
+
+
+class _Child(multiprocess.Process):
+    """A worker as its parent sees it: alone in holding its end of their pipe.
+
+    A parent that holds that end too does not notice that a killed worker hangs up: it waits `WORKER_SECONDS` for the
+    answer, and meanwhile neither replaces the worker nor hears SIGTERM.
+    """
+
+    def start(self) -> None:
+        super().start()
+        self.child_conn.close()
 
 
 def worker_app() -> Any:

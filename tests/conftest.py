@@ -41,6 +41,9 @@ os.environ.setdefault("JDK_JAVA_OPTIONS", _JAVA_OPTIONS)
 # Tests run side by side, and the ports of metrics are one each for a machine: who tests them asks for some.
 os.environ.setdefault("TICKSTREAM_METRICS_PORT", "0")
 
+# Where a test is about answers, a busy machine's 503 is none: who tests outages or patience says how long.
+os.environ.setdefault("TICKSTREAM_API_STORE_SECONDS", "20")
+
 # How long one example takes says more about the machine than about what is tested.
 hypothesis.settings.register_profile("tickstream", hypothesis.settings.default, deadline=None)
 hypothesis.settings.load_profile("tickstream")

@@ -115,7 +115,7 @@ class System:
         """The answer of the API's reader."""
 
         async def asked() -> Any:
-            reader = TimescaleReader(self.settings.postgres_dsn.get_secret_value())
+            reader = TimescaleReader(self.settings.postgres_dsn.get_secret_value(), timeout=20)
             await reader.open()
             try:
                 return await call(reader)

@@ -33,7 +33,7 @@ class Security:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
         dsn, redis_url = settings.postgres_dsn.get_secret_value(), settings.redis_url.get_secret_value()
-        self._store = AccessStore(dsn)
+        self._store = AccessStore(dsn, timeout=settings.api_store_seconds)
         self._buckets = Buckets(redis_url)
         gate = Gate(settings, self._store)
         limiter = Limiter(self._buckets, _rates(settings, limited=gate.closed))

@@ -43,11 +43,8 @@ def postgres_dsn(postgres_server: Postgres, request: pytest.FixtureRequest) -> I
 
 @pytest.fixture
 def store_settings(postgres_dsn: str, redis_url: str) -> Settings:
-    """Settings of an empty database and an empty Redis, without Kafka; a module may have others under this name.
-
-    The API has more patience than by default: where a test is about answers, a busy machine's 503 is none.
-    """
-    return Settings(postgres_dsn=SecretStr(postgres_dsn), redis_url=SecretStr(redis_url), api_store_seconds=20)
+    """Settings of an empty database and an empty Redis, without Kafka; a module may have others under this name."""
+    return Settings(postgres_dsn=SecretStr(postgres_dsn), redis_url=SecretStr(redis_url))
 
 
 @pytest.fixture

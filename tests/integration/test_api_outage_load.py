@@ -112,7 +112,11 @@ async def under_load(api: ApiProcess, key: str, scenario: Callable[[Load], Await
 @pytest.mark.slow
 def test_worker_redis_and_postgres_killed_under_load(redis: Redis, postgres: Postgres, tmp_path: Path) -> None:
     settings = Settings(
-        postgres_dsn=SecretStr(postgres.url), redis_url=SecretStr(redis.url), api_rate=100_000, api_burst=100_000
+        postgres_dsn=SecretStr(postgres.url),
+        redis_url=SecretStr(redis.url),
+        api_rate=100_000,
+        api_burst=100_000,
+        api_store_seconds=2,
     )
     fill(settings)
     key, _ = add_key(settings, ["read"])

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import psycopg
@@ -47,10 +47,15 @@ def redis(servers_folder: Path) -> Iterator[Redis]:
 def settings(postgres: Postgres, redis: Redis) -> Iterator[Settings]:
     """Settings of the two servers, which run when the test begins and again when it ends."""
     _write_tail(redis)
-    yield Settings(postgres_dsn=SecretStr(postgres.url), redis_url=SecretStr(redis.url))
+    yield _impatient(postgres.url, redis.url)
     for server in (postgres, redis):
         if server.pid is None:
             server.start()
+
+
+def _impatient(dsn: str, redis_url: str) -> Settings:
+    """Settings that wait for a store as long as by default."""
+    return Settings(postgres_dsn=SecretStr(dsn), redis_url=SecretStr(redis_url), api_store_seconds=2)
 
 
 def _write_tail(redis: Redis) -> None:
@@ -66,11 +71,18 @@ def timed(client: httpx.Client, url: str) -> httpx.Response:
     return answer
 
 
-def eventually(condition: Callable[[], Any]) -> None:
+def eventually(condition: Callable[[], Any]) -> Any:
+    """What the condition gives as soon as that counts as true."""
     deadline = time.monotonic() + RECOVERY_SECONDS
-    while not condition():
+    while not (met := condition()):
         assert time.monotonic() < deadline, "it did not recover by itself"
         time.sleep(0.1)
+    return met
+
+
+def bars_of(client: httpx.Client) -> list[int]:
+    """The minutes of the bars, from an API that may need a moment for its first connections."""
+    return eventually(lambda: (answer := client.get("/api/v1/bars/A")).status_code == 200 and starts_of(answer))
 
 
 def starts_of(answer: httpx.Response) -> list[int]:
@@ -80,7 +92,7 @@ def starts_of(answer: httpx.Response) -> list[int]:
 
 def test_redis_killed_bars_answer_from_the_database_and_say_so(settings: Settings, redis: Redis) -> None:
     with serving(settings) as client:
-        assert starts_of(client.get("/api/v1/bars/A")) == [0, 1, 2]
+        assert bars_of(client) == [0, 1, 2]
         redis.kill()
         answer = timed(client, "/api/v1/bars/A")
         assert starts_of(answer) == [0, 1] and answer.json()["tail"] == "unavailable"
@@ -96,7 +108,7 @@ def test_redis_killed_bars_answer_from_the_database_and_say_so(settings: Setting
         redis.start()
         _write_tail(redis)
         eventually(lambda: client.get("/api/v1/bars/A").json()["tail"] == "ok")
-        assert starts_of(client.get("/api/v1/bars/A")) == [0, 1, 2]
+        assert bars_of(client) == [0, 1, 2]
         assert client.get("/api/v1/latest/A").json()["source"] == "live"
 
 
@@ -104,7 +116,7 @@ def test_postgres_killed_history_is_503_with_retry_after_and_latest_goes_on(
     settings: Settings, postgres: Postgres
 ) -> None:
     with serving(settings) as client:
-        assert starts_of(client.get("/api/v1/bars/A")) == [0, 1, 2]
+        assert bars_of(client) == [0, 1, 2]
         postgres.kill()
         paths = ("/api/v1/bars/A", "/api/v1/bars/A?fill=prev&start=0", "/api/v1/ticks/A", "/api/v1/symbols")
         closed = "/api/v1/bars/A?end=2013-06-03T13:31:00Z&format=arrow"
@@ -118,29 +130,31 @@ def test_postgres_killed_history_is_503_with_retry_after_and_latest_goes_on(
         assert (latest["source"], latest["price"]) == ("live", "10.5")
         assert timed(client, "/api/v1/latest/NOPE").status_code == 503  # who knows? the database would
         postgres.start()
-        eventually(lambda: client.get("/api/v1/bars/A").status_code == 200)
-        assert starts_of(client.get("/api/v1/bars/A")) == [0, 1, 2]
+        assert bars_of(client) == [0, 1, 2]
         assert client.get("/api/v1/ticks/A").json()["ticks"][0]["price"] == "1.5"
 
 
+@pytest.mark.parametrize("table", ["bars", "api_keys"])
 @pytest.mark.parametrize(("patience", "status"), [(0.4, 503), (30, 200)])
 def test_a_request_waits_for_a_slow_store_as_long_as_configured(
-    settings: Settings, postgres: Postgres, patience: float, status: int
+    settings: Settings, postgres: Postgres, patience: float, status: int, table: LiteralString
 ) -> None:
-    with serving(settings.model_copy(update={"api_store_seconds": patience})) as client:
-        assert starts_of(client.get("/api/v1/bars/A")) == [0, 1, 2]
-        with psycopg.connect(postgres.url) as holder, ThreadPoolExecutor() as other:
-            holder.execute("LOCK TABLE bars IN ACCESS EXCLUSIVE MODE")
-            asked = other.submit(client.get, "/api/v1/bars/A")
-            if status == 200:
-                time.sleep(2.5)  # longer than it waits by default
-                assert not asked.done()
-                holder.rollback()
-            assert asked.result().status_code == status
+    with (
+        serving(settings.model_copy(update={"api_store_seconds": patience})) as client,
+        psycopg.connect(postgres.url) as holder,
+        ThreadPoolExecutor() as other,
+    ):
+        holder.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        asked = other.submit(client.get, "/api/v1/bars/A")
+        if status == 200:
+            time.sleep(2.5)  # longer than it waits by default
+            assert not asked.done()
+            holder.rollback()
+        assert asked.result().status_code == status
 
 
 def test_postgres_restarted_between_two_reads_goes_unnoticed(settings: Settings, postgres: Postgres) -> None:
-    with serving(settings) as client:
+    with serving(settings.model_copy(update={"api_store_seconds": 20})) as client:
         for _ in range(2):  # each time with connections that are open and no longer good
             assert starts_of(client.get("/api/v1/bars/A")) == [0, 1, 2]
             postgres.kill()
@@ -153,7 +167,7 @@ def test_health_with_one_store_killed_names_it_and_recovers(
 ) -> None:
     server = {"timescale": postgres, "redis": redis}[name]
     with serving(settings) as client:
-        assert client.get("/health/ready").status_code == 200
+        eventually(lambda: client.get("/health/ready").status_code == 200)
         server.kill()
         ready = timed(client, "/health/ready")
         assert (ready.status_code, ready.json()["stores"]) == (503, [name])
@@ -184,13 +198,13 @@ def test_both_stores_down_at_start_up_api_reports_and_recovers(
         postgres.start()
         redis.start()
         eventually(lambda: client.get("/health/ready").status_code == 200)
-        assert starts_of(client.get("/api/v1/bars/A"))[:2] == [0, 1]
+        assert bars_of(client)[:2] == [0, 1]
 
 
 def test_errors_of_stores_never_show_the_password(postgres: Postgres, redis: Redis) -> None:
     dsn = postgres.url.replace("postgres@", "postgres:hunter2@", 1).replace(str(postgres.port), "1")
     url = redis.url.replace("redis://", "redis://:hunter2@").replace(str(redis.port), "1")
-    with serving(Settings(postgres_dsn=SecretStr(dsn), redis_url=SecretStr(url))) as client:
+    with serving(_impatient(dsn, url)) as client:
         answers = [timed(client, path) for path in ("/health", "/health/ready", "/api/v1/bars/A", "/api/v1/latest/A")]
     assert [answer.status_code for answer in answers] == [503] * 4
     assert all("hunter2" not in answer.text + str(answer.headers) for answer in answers)

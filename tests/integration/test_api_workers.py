@@ -69,6 +69,18 @@ def test_killed_worker_is_replaced_others_serve_and_all_end_in_order(settings: S
         assert "Traceback" not in api.log, api.log
 
 
+def test_worker_killed_while_its_parent_waits_for_an_answer_is_replaced_at_once(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with api_process(settings, tmp_path / "api.log", "--workers", "2") as api:
+        silent = api.workers()[0]
+        silent.suspend()
+        time.sleep(2)  # the parent asks twice a second, and waits for an answer
+        silent.kill()
+        eventually(lambda: f"Child process [{silent.pid}] died" in api.log)  # sooner than the answer's WORKER_SECONDS
+        eventually(lambda: len({worker.pid for worker in api.workers()} - {silent.pid}) == 2)
+
+
 def test_workers_do_not_outlive_a_killed_parent(settings: Settings, tmp_path: Path) -> None:
     with api_process(settings, tmp_path / "api.log", "--workers", "2") as api:
         workers, port = api.workers(), api.port

@@ -159,7 +159,7 @@ def test_known_at_is_the_as_of_that_gives_the_same_bars(out: Path, database: Tim
     known_at = datetime.fromisoformat(manifest(out / "date=2024-03-04")["known_at"])
 
     async def read() -> list[dict[str, Any]]:
-        reader = TimescaleReader(postgres_dsn)
+        reader = TimescaleReader(postgres_dsn, timeout=20)
         await reader.open()
         try:
             as_of = round(known_at.timestamp() * 1e6)

@@ -489,9 +489,8 @@ def test_latest_without_provider_is_the_pipelines_then_polled_then_stored(
 
 
 def test_stores_away_are_503(redis_url: str) -> None:
-    with serving(
-        Settings(postgres_dsn=SecretStr("postgresql://u@127.0.0.1:1/x"), redis_url=SecretStr(NOBODY))
-    ) as client:
+    dsn = SecretStr("postgresql://u@127.0.0.1:1/x")
+    with serving(Settings(postgres_dsn=dsn, redis_url=SecretStr(NOBODY), api_store_seconds=2)) as client:
         for answer in (
             post(client),
             client.get(JOBS),

@@ -60,7 +60,7 @@ def stored_ticks(dsn: str) -> Rows:
 
 async def _stored(dsn: str, ask: Callable[[TimescaleReader, str, str], Awaitable[Rows]]) -> Rows:
     """What `ask` finds for every symbol and interval."""
-    reader = TimescaleReader(dsn)
+    reader = TimescaleReader(dsn, timeout=20)
     await reader.open()
     try:
         return [

@@ -34,7 +34,7 @@ def doomed(servers_folder: Path) -> Iterator[Postgres]:
 
 def ask(dsn: str, question: Callable[[TimescaleReader], Any], **options: Any) -> Any:
     async def run() -> Any:
-        reader = TimescaleReader(dsn, **options)
+        reader = TimescaleReader(dsn, **{"timeout": 20} | options)
         await reader.open()
         try:
             return await question(reader)
