@@ -1,16 +1,19 @@
-"""`python -m benchmarks.socket_client FILE CLIENTS PER_CLIENT SYMBOL…`: sockets that note what arrives, until SIGTERM.
+"""`python -m benchmarks.socket_client FILE CLIENTS PER_CLIENT SYMBOL…`: sockets that keep what arrives, until SIGTERM.
 
-One light process for all of them: frames are split by hand, nothing is decoded but the numbers that are kept. Client
-number i follows PER_CLIENT symbols from i x PER_CLIENT on, round and round.
+One light process for all of them, so that what it measures is not itself: frames are only told apart, and written down
+with the time of their arrival; `decode` looks into them afterwards. Client number i follows PER_CLIENT symbols from
+i x PER_CLIENT on, round and round.
 """
 
 import asyncio
 import re
 import signal
+import struct
 import sys
 import time
 from array import array
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import numpy as np
@@ -35,45 +38,59 @@ _UPGRADE = (
 )
 
 
-class Notes:
-    """Arrivals of all clients as columns of 64-bit integers."""
+_HEAD = struct.Struct("<HIq")  # client, bytes of whole frames, their arrival in epoch microseconds
+_LOST = 0  # bytes of a socket that was closed
 
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
-        self._codes = {name.encode(): code for code, name in enumerate(names)}
-        self._columns = [array("q") for _ in COLUMNS]
-        self._appends = [column.append for column in self._columns]
 
-    def note(self, client: int, arrival_us: int, found: tuple[bytes, ...]) -> None:
-        symbol, state, start, count, offset, *stamps = found
-        numbers = (client, self._codes[symbol], arrival_us, int(start), int(state != b"forming"), int(offset))
-        values = (*numbers, int(count), *(0 if each == b"null" else int(each) for each in stamps))
-        for append, value in zip(self._appends, values, strict=True):
-            append(value)
+class Journal:
+    """Frames of all clients, as they come."""
 
-    def save(self, path: Path, lost: int) -> None:
-        columns = {name: np.array(column, np.int64) for name, column in zip(COLUMNS, self._columns, strict=True)}
-        np.savez(path, names=np.array(self.names, dtype=np.str_), lost=np.array(lost), **columns)
+    def __init__(self, file: BinaryIO) -> None:
+        self._write = file.write
+
+    def frames(self, client: int, arrival_us: int, data: bytes) -> None:
+        self._write(_HEAD.pack(client, len(data), arrival_us))
+        self._write(data)
+
+    def lost(self, client: int) -> None:
+        self._write(_HEAD.pack(client, _LOST, 0))
+
+
+def decode(journal: Path, path: Path, names: list[str]) -> None:
+    """Write the bars of a journal as columns of 64-bit integers, for `seen_by`."""
+    codes = {name.encode(): code for code, name in enumerate(names)}
+    columns = [array("q") for _ in COLUMNS]
+    appends, lost = [column.append for column in columns], 0
+    with journal.open("rb") as file:
+        while head := file.read(_HEAD.size):
+            client, size, arrival_us = _HEAD.unpack(head)
+            lost += size == _LOST
+            for symbol, state, start, count_, offset, *stamps in _UPDATE.findall(file.read(size)):
+                numbers = (client, codes[symbol], arrival_us, int(start), int(state != b"forming"), int(offset))
+                values = (*numbers, int(count_), *(0 if each == b"null" else int(each) for each in stamps))
+                for append, value in zip(appends, values, strict=True):
+                    append(value)
+    found = {name: np.array(column, np.int64) for name, column in zip(COLUMNS, columns, strict=True)}
+    np.savez(path, names=np.array(names, dtype=np.str_), lost=np.array(lost), **found)
 
 
 class Socket(asyncio.Protocol):
-    """One client: whole frames are looked through, the rest waits for more bytes."""
+    """One client: whole frames are kept, the rest waits for more bytes."""
 
-    def __init__(self, number: int, symbols: list[str], notes: Notes) -> None:
+    def __init__(self, number: int, symbols: list[str], journal: Journal) -> None:
         self._number = number
         self._symbols = symbols
-        self._notes = notes
+        self._journal = journal
         self._rest = b""
         self._open = False
         self.ready = asyncio.get_running_loop().create_future()
-        self.lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         transport.write(_UPGRADE)  # type: ignore[attr-defined]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
+        self._journal.lost(self._number)
         if not self.ready.done():
             self.ready.set_exception(exc or ConnectionError("closed"))
 
@@ -92,8 +109,8 @@ class Socket(asyncio.Protocol):
             if b'"snapshot"' in data[:end]:
                 self.ready.set_result(None)
             return
-        for found in _UPDATE.findall(data[:end]):
-            self._notes.note(self._number, now_us, found)
+        if end:
+            self._journal.frames(self._number, now_us, data[:end])
 
     def _subscribe(self) -> None:
         asked = {"type": "subscribe", "channel": "bars", "symbols": self._symbols, "snapshot": 0}
@@ -141,16 +158,16 @@ async def _run(path: Path, clients: int, per_client: int, symbols: list[str]) ->
     loop, port = asyncio.get_running_loop(), load_settings().api_port
     stopping = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    notes, sockets = Notes(symbols), []
-    for number in range(clients):
-        mine = [symbols[(number * per_client + k) % len(symbols)] for k in range(per_client)]
-        socket = Socket(number, mine, notes)
-        await loop.create_connection(lambda one=socket: one, "127.0.0.1", port)  # type: ignore[misc]
-        await asyncio.wait_for(socket.ready, 30)
-        sockets.append(socket)
-    print(READY, flush=True)
-    await stopping.wait()
-    notes.save(path, sum(socket.lost for socket in sockets))
+    with path.open("wb", buffering=1 << 20) as file:
+        journal, sockets = Journal(file), []
+        for number in range(clients):
+            mine = [symbols[(number * per_client + k) % len(symbols)] for k in range(per_client)]
+            socket = Socket(number, mine, journal)
+            await loop.create_connection(lambda one=socket: one, "127.0.0.1", port)  # type: ignore[misc]
+            await asyncio.wait_for(socket.ready, 30)
+            sockets.append(socket)
+        print(READY, flush=True)
+        await stopping.wait()
 
 
 def main() -> int:

@@ -129,9 +129,10 @@ def _window(result: Result, live: Live, load: Load, warmup: float, options: argp
 
 @contextlib.contextmanager
 def _clients(live: Live, load: Load, options: argparse.Namespace) -> Iterator[Path]:
-    """All clients in one process; the file that it writes when the block ends."""
+    """All clients in one process; the file of what they saw, which is there when the block has ended."""
     path = live.settings.data_path / f"sockets.{time.time_ns()}.npz"
-    asked = (str(path), str(options.clients), str(options.symbols_per_client), *pick_symbols(str(load.symbols)))
+    journal, names = path.with_suffix(".journal"), pick_symbols(str(load.symbols))
+    asked = (str(journal), str(options.clients), str(options.symbols_per_client), *names)
     at: dict[str, Any] = {"settings": live.settings, "folder": live.settings.data_path}
     with python("clients", "benchmarks.socket_client", *asked, **at) as program:
         program.wait_for_line(socket_client.READY, START_SECONDS)
@@ -140,6 +141,9 @@ def _clients(live: Live, load: Load, options: argparse.Namespace) -> Iterator[Pa
             yield path
         finally:
             del live.programs["clients"]
+    say("looking through what arrived")
+    socket_client.decode(journal, path, names)
+    journal.unlink()
 
 
 def _measured(live: Live, seconds: float, meter: Meter) -> list[dict[str, Any]]:

@@ -255,8 +255,8 @@ def test_dead_server_is_store_unavailable_without_the_password() -> None:
         lambda: store.write_bars(make_bars(make_bar())),
         lambda: store.write_ticks(make_ticks(make_tick())),
         store.read_states,
-        lambda: ask(NOWHERE, lambda r: r.ping()),
-        lambda: ask(NOWHERE, lambda r: r.freshness()),
+        lambda: ask(NOWHERE, lambda r: r.ping(), timeout=2),
+        lambda: ask(NOWHERE, lambda r: r.freshness(), timeout=2),
     ]
     for call in calls:
         began = time.monotonic()
