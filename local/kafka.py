@@ -42,6 +42,10 @@ num.network.threads=2
 num.io.threads=4
 """
 
+# Half of the heap is for what is new, from the start: a collection stops the broker, and with it live, for as long as
+# whatever its size (docs/decisions/0004). What is there after two of them stays.
+_COLLECTING = ("-XX:+UseParallelGC", "-XX:NewRatio=1", "-XX:MaxTenuringThreshold=2", "-XX:MetaspaceSize=96m")
+
 _LOGGING = """\
 status = error
 appender.out.type = Console
@@ -92,7 +96,7 @@ class Kafka(Server):
 
     def _java(self, main: str, *args: str) -> list[str]:
         return [
-            *(java(), f"-Xmx{self._heap}", "-XX:+UseParallelGC"),
+            *(java(), f"-Xms{self._heap}", f"-Xmx{self._heap}", *_COLLECTING),
             "-Dlog4j2.configurationFile=log4j2.properties",
             *("-cp", _classpath(), main, *args),
         ]
