@@ -8,19 +8,22 @@ NAMES = ["AAPL", "MSFT"]
 
 
 def update(symbol: str, state: str, offset: int, received: str = "1001") -> bytes:
-    """A frame's text as the API sends it, as far as the meter reads it."""
+    """A frame as the API sends it, as far as the meter reads it."""
     return (
-        f'{{"type":"update","channel":"bars","symbol":"{symbol}","data":{{"state":"{state}","start":60000000,'
-        f'"trade_count":{offset + 1},"last_offset":{offset}}},"event_us":1000,"received_us":{received},'
-        f'"processed_us":1002,"relayed_us":1003,"sent_us":1004}}'
-    ).encode()
+        b"\x81\x7e__"
+        + (
+            f'{{"type":"update","channel":"bars","symbol":"{symbol}","data":{{"state":"{state}","start":60000000,'
+            f'"trade_count":{offset + 1},"last_offset":{offset}}},"event_us":1000,"received_us":{received},'
+            f'"processed_us":1002,"relayed_us":1003,"sent_us":1004}}'
+        ).encode()
+    )
 
 
 def test_every_frame_is_found_with_its_client_arrival_and_stamps(tmp_path: Path) -> None:
     with (tmp_path / "journal").open("wb") as file:
         journal = Journal(file)
-        journal.frames(0, 2000, b"\x81\x7e__" + update("MSFT", "forming", 5) + b"\x81\x7e__" + update("AAPL", "final", 6))
-        journal.frames(1, 2001, b"\x81\x7e__" + update("AAPL", "forming", 7, received="null"))
+        journal.frames(0, 2000, update("MSFT", "forming", 5) + update("AAPL", "final", 6))
+        journal.frames(1, 2001, update("AAPL", "forming", 7, received="null"))
         journal.lost(1)
         journal.frames(0, 2002, b"\x81\x02{}")  # no bar
     decode(tmp_path / "journal", tmp_path / "seen.npz", NAMES)
