@@ -31,7 +31,7 @@ jvm+=" -XX:+IgnoreUnrecognizedVMOptions -XX:+UnlockDiagnosticVMOptions -XX:-Byte
 gc=
 # Cheaper per row than G1. Of the 3 GB of spark-defaults.conf, one is for what is new; without OldSize the rest would
 # start with 6 MB, and each step of its growth stop everything. What a start loads is old after two collections, not
-# copied for fifteen: at 2,000 ticks/s live's pauses of 22 ms each five seconds are 3 ms (docs/decisions/0004).
+# copied for fifteen: at 2,000 ticks/s live's pauses of 22 ms each five seconds are 2 to 6 ms (docs/decisions/0004).
 [[ $master == local* ]] && gc="-XX:+UseParallelGC -Xmn1g -XX:OldSize=512m -XX:MaxTenuringThreshold=2 -XX:MetaspaceSize=256m"
 options+=(--conf "spark.executor.extraJavaOptions=$jvm")
 log4j=log4j2

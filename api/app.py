@@ -47,6 +47,7 @@ from stores.redis_board import RedisBoard
 from stores.timescale_reads import TimescaleReader
 
 LONGER = 1.5  # what a read of many symbols or years may take, of what others may
+LONGEST = 5.0  # a scorecard looks at each prediction of its days
 
 ABOUT = """Market bars, exact when final and milliseconds old while forming.
 
@@ -76,7 +77,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         board=RedisBoard(redis_url, timeout=patience),
         kafka=KafkaOffsets(settings),
         alerts=AlertReads(dsn, timeout=patience),
-        predictions=PredictionReader(dsn),
+        predictions=PredictionReader(dsn, timeout=patience * LONGEST),
         days=DailyReader(dsn, timeout=patience * LONGER),
         anomalies=AnomalyReader(dsn, timeout=patience),
     )

@@ -42,8 +42,8 @@ num.network.threads=2
 num.io.threads=4
 """
 
-# Half of the heap is for what is new, from the start: a collection stops the broker, and with it live, for as long as
-# whatever its size (docs/decisions/0004). What is there after two of them stays.
+# Half of the heap is for what is new, from the start: a collection stops the broker, and with it live, about as long
+# whatever its size, so fewer are better (docs/decisions/0004). What is there after two of them stays.
 _COLLECTING = ("-XX:+UseParallelGC", "-XX:NewRatio=1", "-XX:MaxTenuringThreshold=2", "-XX:MetaspaceSize=96m")
 
 _LOGGING = """\

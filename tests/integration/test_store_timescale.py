@@ -32,9 +32,9 @@ def doomed(servers_folder: Path) -> Iterator[Postgres]:
         yield server
 
 
-def ask(dsn: str, question: Callable[[TimescaleReader], Any], **options: Any) -> Any:
+def ask(dsn: str, question: Callable[[TimescaleReader], Any], timeout: float = 20) -> Any:
     async def run() -> Any:
-        reader = TimescaleReader(dsn, **{"timeout": 20} | options)
+        reader = TimescaleReader(dsn, timeout=timeout)
         await reader.open()
         try:
             return await question(reader)
