@@ -5,6 +5,7 @@ Every statement may be run again. On a PostgreSQL without the extension there is
 """
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import psycopg
 import structlog
@@ -50,25 +51,27 @@ def apply(connection: psycopg.Connection, retention: Retention) -> bool:
     with connection.transaction():
         _create_extension(connection)
         licence = connection.execute("SELECT current_setting('timescaledb.license', true)").fetchone()
-        for statement in statements(retention, community=licence != ("apache",)):
-            connection.execute(statement.encode())
+        for table, sql in statements(retention, community=licence != ("apache",)):
+            if connection.execute("SELECT to_regclass(%s)", [table]).fetchone() != (None,):
+                connection.execute(sql.encode())
     return True
 
 
-def statements(retention: Retention, *, community: bool = True) -> list[str]:
-    """The SQL, in order. Compression and policies are not in the Apache-licensed build (`community=False`)."""
+def statements(retention: Retention, *, community: bool = True) -> list[tuple[str, str]]:
+    """Tables and the SQL for them, in order. Compression and policies are not in the Apache-licensed build."""
     days = ((TICKS, retention.ticks_days), *((table, retention.bars_days) for table in LIKE_BARS))
-    made = [_make(table) for table, _ in days]
+    made = [(each.table, _make(each)) for each, _ in days]
     if not community:
         return made
-    return made + [sql for table, keep in days for sql in (*_compress(table, keep), *_retain(table, keep))]
+    kept = ((each, (*_compress(each, keep), *_retain(each, keep))) for each, keep in days)
+    return made + [(each.table, sql) for each, sqls in kept for sql in sqls]
 
 
 def available(connection: psycopg.Connection) -> bool:
     """Whether the extension is there, or can be created: installed and, as far as one may see, preloaded."""
-    if connection.execute("SELECT FROM pg_extension WHERE extname = 'timescaledb'").fetchone():
+    if connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'").fetchone():
         return True
-    if not connection.execute("SELECT FROM pg_available_extensions WHERE name = 'timescaledb'").fetchone():
+    if not connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'").fetchone():
         return False
     preloaded = connection.execute("SELECT setting FROM pg_settings WHERE name = 'shared_preload_libraries'").fetchone()
     if preloaded is not None and "timescaledb" not in preloaded[0]:
@@ -83,6 +86,21 @@ def installed(connection: psycopg.Connection) -> bool:
     sql = "SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'"
     row = connection.execute(sql).fetchone()
     return row is not None and row != ("apache",)
+
+
+def drop_emptied(connection: psycopg.Connection, retention: Retention, now: datetime) -> None:
+    """Drop the chunks that lie before what is kept, over an autocommit connection; nothing without the extension.
+
+    For the Apache-licensed build, which has no policies: `stores/retention.py` has deleted their rows.
+    """
+    sql = "SELECT hypertable_name FROM timescaledb_information.hypertables WHERE hypertable_schema = current_schema()"
+    if connection.execute("SELECT to_regclass('timescaledb_information.hypertables')").fetchone() == (None,):
+        return
+    made = {name for (name,) in connection.execute(sql).fetchall()}
+    days = {TICKS.table: retention.ticks_days} | {each.table: retention.bars_days for each in LIKE_BARS}
+    for table, keep in days.items():
+        if table in made:
+            connection.execute("SELECT drop_chunks(%s::regclass, %s::timestamptz)", [table, now - timedelta(days=keep)])
 
 
 def _create_extension(connection: psycopg.Connection) -> None:

@@ -1,11 +1,11 @@
-"""Deleting what is too old, where no TimescaleDB does it: in bounded slices, each its own transaction."""
+"""Deleting what is too old, where no policy of TimescaleDB does it: in bounded slices, each its own transaction."""
 
 from collections.abc import Iterator
 
 import psycopg
 
 from core.intervals import DAY_US, INTERVALS
-from stores.hypertables import Retention
+from stores.hypertables import Retention, drop_emptied
 from stores.postgres import to_time
 
 SLICE_ROWS = 10_000
@@ -13,15 +13,12 @@ SLICE_ROWS = 10_000
 # By symbol, interval and start, and kept for as long as bars.
 _LIKE_BARS = ("bars", "indicators", "bar_revisions", "predictions", "anomalies")
 # By symbol (and interval), because that is how the indexes begin; a slice then touches only what it deletes.
-_TICKS = """
-    DELETE FROM ticks WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM ticks WHERE symbol = %(symbol)s AND event_time < %(before)s LIMIT %(rows)s))
+# In the chunks of a hypertable ctids recur: what they find must be old by itself.
+_SLICE = """
+    DELETE FROM {table} WHERE {old} AND ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {old} LIMIT %(rows)s))
 """
-_BY_INTERVAL = """
-    DELETE FROM {0} WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM {0} WHERE symbol = %(symbol)s AND "interval" = %(interval)s AND "start" < %(before)s
-        LIMIT %(rows)s))
-"""
+_TICKS = _SLICE.format(table="ticks", old="symbol = %(symbol)s AND event_time < %(before)s")
+_OLD_BARS = 'symbol = %(symbol)s AND "interval" = %(interval)s AND "start" < %(before)s'
 
 
 def retain(
@@ -35,6 +32,7 @@ def retain(
     for table, statement, where in _slices(connection, retention, now_us):
         while (gone := connection.execute(statement.encode(), where | {"rows": slice_rows}).rowcount) > 0:
             deleted[table] += gone
+    drop_emptied(connection, retention, to_time(now_us))
     return deleted
 
 
@@ -49,4 +47,4 @@ def _slices(
         for interval in INTERVALS:
             where = {"symbol": symbol, "interval": interval, "before": bars_before}
             for table in _LIKE_BARS:
-                yield table, _BY_INTERVAL.format(table), where
+                yield table, _SLICE.format(table=table, old=_OLD_BARS), where

@@ -39,14 +39,21 @@ _FRESHNESS = f"""
     FROM symbols
 """
 _IS_TIMESCALE = "SELECT FROM pg_extension WHERE extname = 'timescaledb'"
-_COUNTS_TIMESCALE = "SELECT approximate_row_count('ticks') AS ticks, approximate_row_count('bars') AS bars"
 # The collected statistics follow inserts within a second but start again after a crash; reltuples survives it
-# and is only as new as the last ANALYZE.
+# and is only as new as the last ANALYZE. The rows of a hypertable are in its chunks.
 _COUNTS_PLAIN = """
-    SELECT coalesce(max(rows) FILTER (WHERE relname = 'ticks'), 0)::bigint AS ticks,
-           coalesce(max(rows) FILTER (WHERE relname = 'bars'), 0)::bigint AS bars
-    FROM (SELECT relname, greatest(pg_stat_get_live_tuples(oid), reltuples) AS rows
-          FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname IN ('ticks', 'bars')) AS counts
+    SELECT coalesce(sum(rows) FILTER (WHERE relname = 'ticks'), 0)::bigint AS ticks,
+           coalesce(sum(rows) FILTER (WHERE relname = 'bars'), 0)::bigint AS bars
+    FROM (SELECT t.relname, greatest(pg_stat_get_live_tuples(part.oid), part.reltuples) AS rows
+          FROM pg_class AS t LEFT JOIN pg_inherits ON inhparent = t.oid
+          JOIN pg_class AS part ON part.oid = coalesce(inhrelid, t.oid)
+          WHERE t.relnamespace = current_schema()::regnamespace AND t.relname IN ('ticks', 'bars')) AS counts
+"""
+# What knows the rows of compressed chunks is as new as the last ANALYZE.
+_COUNTS_TIMESCALE = f"""
+    SELECT greatest(ticks, approximate_row_count('ticks')) AS ticks,
+           greatest(bars, approximate_row_count('bars')) AS bars
+    FROM ({_COUNTS_PLAIN}) AS counted
 """
 
 

@@ -61,6 +61,18 @@ def servers_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+class _Given(Postgres):
+    """A server that runs already, and goes on."""
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(Path())
+        self._dsn = dsn
+
+    @property
+    def url(self) -> str:
+        return self._dsn
+
+
 @pytest.fixture(scope="session")
 def kafka_server(servers_folder: Path) -> Iterator[Kafka]:
     with Kafka(servers_folder / "kafka", heap="512m") as server:
@@ -69,7 +81,13 @@ def kafka_server(servers_folder: Path) -> Iterator[Kafka]:
 
 @pytest.fixture(scope="session")
 def postgres_server(servers_folder: Path) -> Iterator[Postgres]:
-    """It does not wait for the disk: whoever kills a PostgreSQL has one of its own."""
+    """It does not wait for the disk: whoever kills a PostgreSQL has one of its own.
+
+    With TEST_POSTGRES_DSN, a superuser's DSN of the database `postgres`, it is that server instead: a TimescaleDB, say.
+    """
+    if dsn := os.environ.get("TEST_POSTGRES_DSN"):
+        yield _Given(dsn)
+        return
     with Postgres(servers_folder / "postgres") as server:
         execute(server.url, sql.SQL("ALTER SYSTEM SET fsync = off"), sql.SQL("SELECT pg_reload_conf()"))
         yield server

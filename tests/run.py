@@ -2,6 +2,8 @@
 
 Much of each is waiting for servers, so all together take little longer than what they compute needs. The two in which
 JVMs compute stand back: the others have the tighter deadlines. `make test ARGS=…` runs pytest itself.
+
+Where this machine has a TimescaleDB, a fifth one runs the tests of the database on it, too.
 """
 
 import os
@@ -13,6 +15,8 @@ from contextlib import ExitStack
 from glob import glob
 from typing import IO
 
+from tests.timescale import root, timescale
+
 # They start a system of their own, for minutes.
 SYSTEMS = [f"tests/integration/test_{name}.py" for name in ("cluster", "dashboard_stack", "local_up", "local_servers")]
 # They compute on Spark for as long as all of its other tests together.
@@ -20,6 +24,11 @@ BATCH = [f"tests/integration/test_{name}.py" for name in ("backfill_parity", "co
 SERVING = [
     *("tests/integration/test_api_*", "tests/integration/test_socket_*", "tests/unit"),
     *("tests/integration/test_dashboard_browser.py", "tests/integration/test_dashboard_server.py"),
+]
+# What holds for PostgreSQL holds for TimescaleDB.
+DATABASE = [
+    *(f"tests/integration/test_{name}.py" for name in ("timescaledb", "reconcile_candidates", "api_paging", "backup")),
+    *(f"tests/integration/test_store_{name}.py" for name in ("migrations", "sinks", "states", "timescale")),
 ]
 NICE = 5
 
@@ -41,9 +50,14 @@ def main() -> int:
     """Exit code: 0 when every part passed."""
     started = time.monotonic()
     (_, shown), *told = parts().items()
-    with ExitStack() as files:
-        outputs = {name: files.enter_context(tempfile.TemporaryFile()) for name, _ in told}
+    with ExitStack() as held:
+        outputs = {name: held.enter_context(tempfile.TemporaryFile()) for name, _ in told}
         beside = [start(*part, outputs[name]) for name, part in told]
+        if (place := root()) is not None:
+            name = "of the database, on TimescaleDB"
+            outputs[name] = held.enter_context(tempfile.TemporaryFile())
+            dsn = held.enter_context(timescale(place)).url
+            beside.append(start(DATABASE, 0, outputs[name], TEST_POSTGRES_DSN=dsn))
         try:
             codes = [start(*shown).wait(), *(process.wait() for process in beside)]
         except KeyboardInterrupt:  # the others have had it, too
@@ -57,10 +71,13 @@ def main() -> int:
     return max(codes)
 
 
-def start(arguments: list[str], nice: int, output: IO[bytes] | None = None) -> "subprocess.Popen[bytes]":
+def start(
+    arguments: list[str], nice: int, output: IO[bytes] | None = None, **environment: str
+) -> "subprocess.Popen[bytes]":
     """pytest with these arguments."""
     command = [sys.executable, "-m", "pytest", *arguments, "-p", "no:cacheprovider"]
-    process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT if output else None)
+    told = subprocess.STDOUT if output else None
+    process = subprocess.Popen(command, stdout=output, stderr=told, env=os.environ | environment)
     if nice:
         os.setpriority(os.PRIO_PROCESS, process.pid, nice)
     return process

@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 import pytest
-from psycopg import sql
 from pydantic import SecretStr
 
 from conf.settings import Settings
@@ -16,20 +15,19 @@ from local.redis import Redis
 from stores.redis import RedisStore
 from stores.timescale import TimescaleStore
 from tests.api_process import ApiProcess, api_process
-from tests.databases import dsn_of, execute, fresh_database
+from tests.databases import fresh_database
 from tests.integration.access_data import all_keys, closed_settings
 from tests.serving import serving
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres_server: Postgres) -> str:
+def migrated_template(postgres_server: Postgres) -> Iterator[str]:
     """The name of a migrated database to be copied, which takes a third of what migrating does."""
-    name = "migrated"
-    execute(postgres_server.url, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    store = TimescaleStore(dsn_of(postgres_server, name))
-    store.setup()
-    store.close()
-    return name
+    with fresh_database(postgres_server) as dsn:
+        store = TimescaleStore(dsn)
+        store.setup()
+        store.close()
+        yield dsn.rpartition("/")[2]
 
 
 @pytest.fixture
