@@ -8,6 +8,9 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from alerts.values import ClosedBar, closed
+from conf.kafka import kafka_client
+from conf.settings import Settings
+from conf.topics import ANOMALIES, BARS
 from core.anomalies.finding import Finding
 from stores.alerts import Place
 from stores.kafka import take
@@ -57,12 +60,12 @@ class Feed:
     broker does not answer there is nothing to be had, and no error.
     """
 
-    def __init__(self, bootstrap: str, bars: str, anomalies: str, places: Mapping[Place, int]) -> None:
-        self._bars, self._anomalies = bars, anomalies
+    def __init__(self, settings: Settings, places: Mapping[Place, int]) -> None:
+        self._bars, self._anomalies = settings.topic(BARS), settings.topic(ANOMALIES)
         self._consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap,
-                "group.id": f"{bars}.alerts",
+                **kafka_client(settings),
+                "group.id": f"{self._bars}.alerts",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",  # of a place that is no more: retention has passed it
                 "fetch.wait.max.ms": 50,

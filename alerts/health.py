@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from alerts.conditions import HealthCondition
 from alerts.rules import EVERY, Rule
 from alerts.symptoms import Symptom
+from conf.kafka import kafka_client
 from conf.settings import Settings
 from conf.topics import DEAD
 from core.errors import StoreUnavailable, TickstreamError
@@ -166,7 +167,7 @@ class Probes:
         if self._kafka is None:
             self._kafka = Consumer(
                 {
-                    "bootstrap.servers": self._settings.kafka_bootstrap,
+                    **kafka_client(self._settings),
                     "group.id": f"{self._settings.topic(DEAD)}.alerts",
                     "enable.auto.commit": False,
                     "log_level": 0,

@@ -17,7 +17,6 @@ from alerts.health import Watch
 from alerts.session import LOOK_SECONDS, WAIT_SECONDS, Session
 from alerts.targets import Target, parse_targets
 from conf.settings import Settings
-from conf.topics import ANOMALIES, BARS
 from core.clock import Clock, SystemClock
 from core.errors import StoreUnavailable
 from metrics.pulled import Row
@@ -92,12 +91,7 @@ class Server:
             if not self._leading(store):
                 return
             self._give_up_unknown()
-            feed = Feed(
-                self._settings.kafka_bootstrap,
-                self._settings.topic(BARS),
-                self._settings.topic(ANOMALIES),
-                store.places(),
-            )
+            feed = Feed(self._settings, store.places())
             Session(self, store, feed).run()
         finally:
             if feed is not None:

@@ -8,6 +8,8 @@ from typing import Any
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from api.readers import Offsets, Place
+from conf.kafka import kafka_client
+from conf.settings import Settings
 
 MOST = 100
 PAYLOAD_CHARACTERS = 200
@@ -43,9 +45,8 @@ class Peek:
 class DeadLetters:
     """Reads the newest records of the topic again only when there are others than the last time. Blocks."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._bootstrap = bootstrap
-        self._topic = topic
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._seen: tuple[dict[Place, int], list[DeadLetter]] = ({}, [])
 
     def peek(self, offsets: Offsets, since: Mapping[Place, int]) -> Peek:
@@ -65,7 +66,7 @@ class DeadLetters:
     def _read(self, starts: Mapping[Place, int], wanted: int) -> list[DeadLetter]:
         consumer = Consumer(
             {
-                "bootstrap.servers": self._bootstrap,
+                **kafka_client(self._settings),
                 "group.id": "tickstream.peek",
                 "enable.auto.commit": False,
                 "log_level": 0,

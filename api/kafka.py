@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from api.dead_letters import DeadLetters, Peek
 from api.readers import Offsets, Place, Reader, checkpoints
+from conf.kafka import kafka_client
 from conf.settings import Settings
 from conf.topics import BARS_LIVE, DEAD, TICKS, TOPIC_CONFIG
 from core.errors import StoreUnavailable
@@ -49,7 +50,7 @@ class KafkaOffsets:
         self._down_until = 0.0
         self._stamps: dict[Place, int] = {}
         self._relay_at: tuple[dict[int, int], int] = ({}, 0)
-        self._dead = DeadLetters(settings.kafka_bootstrap, settings.topic(DEAD))
+        self._dead = DeadLetters(settings)
 
     async def read(self) -> tuple[Offsets, list[Reader]]:
         """Offsets of our topics, and the readers that are known."""
@@ -146,7 +147,7 @@ class KafkaOffsets:
             if self._admin is None:
                 self._admin = AdminClient(
                     {
-                        "bootstrap.servers": self._settings.kafka_bootstrap,
+                        **kafka_client(self._settings),
                         "socket.timeout.ms": int(TIMEOUT_SECONDS * 1000),
                         "log_level": 0,
                     }

@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 from websockets.asyncio.client import connect
 
 from benchmarks.frames import symbols
+from conf.kafka import kafka_client
 from conf.settings import Settings, load_settings
 from core.records import Tick
 from producers.feeds import feed_named
@@ -74,7 +75,7 @@ async def stream(settings: Settings, layout: str, url: str, timed: Timed, names:
 async def plain(settings: Settings, layout: str, url: str, timed: Timed) -> dict[str, float]:
     producer = Producer(
         {
-            "bootstrap.servers": settings.kafka_bootstrap,
+            **kafka_client(settings),
             "acks": "all",
             "linger.ms": 2,
             "compression.type": "lz4",

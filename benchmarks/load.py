@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 from benchmarks.errors import BenchmarkError
 from benchmarks.measure import TickLog
 from benchmarks.processes import Program, python
+from conf.kafka import kafka_client
 from conf.settings import Settings
 from conf.topics import BARS_LIVE, TICKS
 from producers.market import PRICE_SCALE, SIZE_SCALE, pick_symbols
@@ -149,7 +150,7 @@ def _at_time(settings: Settings, since_us: int) -> tuple[Consumer, dict[int, tup
     """A consumer of `ticks` from that time on, and each partition's first and end offset."""
     topic = settings.topic(TICKS)
     consumer = _consumer(settings)
-    numbers = range(partition_count(settings.kafka_bootstrap, topic))
+    numbers = range(partition_count(settings, topic))
     asked = [TopicPartition(topic, number, since_us // 1000) for number in numbers]
     found = consumer.offsets_for_times(asked, timeout=30)
     ends = {number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)[1] for number in numbers}
@@ -163,7 +164,7 @@ def rows_written(settings: Settings) -> int:
     consumer = _consumer(settings)
     topic = settings.topic(BARS_LIVE)
     try:
-        numbers = range(partition_count(settings.kafka_bootstrap, topic))
+        numbers = range(partition_count(settings, topic))
         return sum(consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)[1] for number in numbers)
     finally:
         consumer.close()
@@ -184,7 +185,7 @@ def wait_until_quiet(settings: Settings, seconds: float) -> bool:
 def _consumer(settings: Settings) -> Consumer:
     return Consumer(
         {
-            "bootstrap.servers": settings.kafka_bootstrap,
+            **kafka_client(settings),
             "group.id": "benchmarks",
             "enable.auto.commit": False,
             "log_level": 0,

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
+from conf.kafka import kafka_client
 from conf.settings import Settings, load_settings
 from conf.topics import BARS_LIVE, TICKS
 from core.intervals import Interval
@@ -106,7 +107,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     """Consume, aggregate and produce until told to stop."""
     plain = Plain(settings.bar_intervals)
     consumer = _consumer(settings)
-    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": settings.live_linger_ms})
+    producer = Producer({**kafka_client(settings), "linger.ms": settings.live_linger_ms})
     topic = settings.topic(BARS_LIVE)
     print(READY, flush=True)
     while not stopping.is_set():
@@ -131,14 +132,14 @@ def _consumer(settings: Settings) -> Consumer:
     topic = settings.topic(TICKS)
     consumer = Consumer(
         {
-            "bootstrap.servers": settings.kafka_bootstrap,
+            **kafka_client(settings),
             "group.id": "benchmarks-plain",
             "enable.auto.commit": False,
             "check.crcs": False,
             "fetch.wait.max.ms": 100,
         }
     )
-    count = partition_count(settings.kafka_bootstrap, topic)
+    count = partition_count(settings, topic)
     consumer.assign([TopicPartition(topic, number, 0) for number in range(count)])
     return consumer
 

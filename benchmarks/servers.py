@@ -15,6 +15,7 @@ from psycopg import sql
 from pydantic import ValidationError
 
 from benchmarks.processes import python
+from conf.kafka import kafka_client
 from conf.settings import Settings
 from conf.topics import TOPIC_CONFIG
 from core.errors import ConfigError
@@ -61,7 +62,7 @@ class Bench:
         settings.data_path.mkdir(parents=True)
         self._sql("CREATE DATABASE {}", name)
         try:
-            ensure_topics(settings.kafka_bootstrap, settings)
+            ensure_topics(settings)
             with python("migrate", "stores", "migrate", settings=settings, folder=settings.data_path) as migration:
                 migration.wait(SETUP_SECONDS)
             yield settings
@@ -69,7 +70,7 @@ class Bench:
             self._remove(settings, name)
 
     def _remove(self, settings: Settings, name: str) -> None:
-        admin = AdminClient({"bootstrap.servers": self.kafka.url, "log_level": 0})
+        admin = AdminClient({**kafka_client(settings), "log_level": 0})
         for future in admin.delete_topics([settings.topic(topic) for topic in TOPIC_CONFIG]).values():
             with contextlib.suppress(Exception):
                 future.result(30)

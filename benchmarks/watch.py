@@ -56,9 +56,7 @@ class Notes:
 def watch_kafka(settings: Settings, notes: Notes, stopping: threading.Event) -> None:
     """Rows of `bars.live` that come from now on."""
     topic = settings.topic(BARS_LIVE)
-    consumer = follower(
-        settings.kafka_bootstrap, topic, "benchmarks-watch", 30, check_crcs=False, fetch_wait_max_ms=100
-    )
+    consumer = follower(settings, topic, "benchmarks-watch", 30, check_crcs=False, fetch_wait_max_ms=100)
     print(READY, flush=True)
     while not stopping.is_set():
         messages = take(consumer, 0.1, 1000)

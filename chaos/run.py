@@ -100,7 +100,7 @@ def _whole(plan: Plan, folder: Path, outcome: Outcome, say: Callable[[str], None
     on_disk = held.enter_context(small_disk(settings.checkpoint_path))
     if not on_disk:
         outcome.left_out.append("full disk of the checkpoints: no file system may be mounted here")
-    ensure_topics(settings.kafka_bootstrap, settings)
+    ensure_topics(settings)
     store = make_timescale(settings)
     store.setup()
     store.close()

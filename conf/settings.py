@@ -9,10 +9,19 @@ import difflib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from core.errors import ConfigError, TickstreamError
 from core.intervals import Interval, parse_intervals
@@ -25,6 +34,13 @@ KEYS = ("polygon_api_key", "finnhub_api_key", "alpaca_api_key", "alpaca_secret_k
         "finage_api_key", "alphavantage_api_key", "fmp_api_key")  # fmt: skip
 OWN_NAMES = {
     "KAFKA_BOOTSTRAP": "kafka_bootstrap",
+    "KAFKA_SECURITY_PROTOCOL": "kafka_security_protocol",
+    "KAFKA_SASL_MECHANISM": "kafka_sasl_mechanism",
+    "KAFKA_SASL_USERNAME": "kafka_sasl_username",
+    "KAFKA_SASL_PASSWORD": "kafka_sasl_password",
+    "KAFKA_SSL_CA": "kafka_ssl_ca",
+    "KAFKA_SSL_CERTIFICATE": "kafka_ssl_certificate",
+    "KAFKA_SSL_KEY": "kafka_ssl_key",
     "POSTGRES_DSN": "postgres_dsn",
     "REDIS_URL": "redis_url",
     "INFLUX_URL": "influx_url",
@@ -44,6 +60,20 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="host:port[,host:port…] of the Kafka brokers")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT"] = Field(
+        "PLAINTEXT", description="how the brokers are spoken to: SSL and SASL_SSL are encrypted"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how SASL_SSL and SASL_PLAINTEXT log in"
+    )
+    kafka_sasl_username: str = Field("", description="who logs in to the brokers")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="and by which password")
+    kafka_ssl_ca: Path | None = Field(
+        None,
+        description="PEM of the authorities that sign brokers' certificates; not set: those of the system",
+    )
+    kafka_ssl_certificate: Path | None = Field(None, description="PEM of our certificate, for brokers that want one")
+    kafka_ssl_key: Path | None = Field(None, description="PEM of its key: PKCS 8, without a password")
     postgres_dsn: SecretStr = Field(
         SecretStr("postgresql://postgres@127.0.0.1:5432/postgres"), description="PostgreSQL or TimescaleDB"
     )
@@ -239,6 +269,31 @@ class Settings(BaseModel):
             raise ValueError(str(error)) from None
         return value
 
+    @model_validator(mode="after")
+    def _kafka_is_whole(self) -> Self:
+        login = self.kafka_sasl_username, self.kafka_sasl_password.get_secret_value()
+        if self.kafka_sasl and not all(login):
+            raise ValueError("KAFKA_SECURITY_PROTOCOL with SASL needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")
+        if not self.kafka_sasl and any(login):
+            raise ValueError("KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD need KAFKA_SECURITY_PROTOCOL=SASL_SSL")
+        if (self.kafka_ssl_certificate is None) != (self.kafka_ssl_key is None):
+            raise ValueError("KAFKA_SSL_CERTIFICATE and KAFKA_SSL_KEY belong together")
+        files = {name: getattr(self, name) for name in ("kafka_ssl_ca", "kafka_ssl_certificate", "kafka_ssl_key")}
+        for name, path in files.items():
+            if path is not None and not self.kafka_encrypted:
+                raise ValueError(f"{variable(name)} needs KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL")
+            if path is not None and not path.is_file():
+                raise ValueError(f"{variable(name)}: there is no file {path}")
+        return self
+
+    @property
+    def kafka_encrypted(self) -> bool:
+        return self.kafka_security_protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def kafka_sasl(self) -> bool:
+        return self.kafka_security_protocol in ("SASL_SSL", "SASL_PLAINTEXT")
+
     @property
     def bar_intervals(self) -> tuple[Interval, ...]:
         return parse_intervals(self.intervals)
@@ -348,4 +403,5 @@ def _field(name: str) -> str:
 
 
 def _explain(problem: Any) -> str:
-    return f"{variable(str(problem['loc'][0]))}: {problem['msg']}"
+    # What is wrong of several says which.
+    return f"{variable(str(problem['loc'][0]))}: {problem['msg']}" if problem["loc"] else str(problem["msg"])

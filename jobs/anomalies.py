@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import structlog
 from confluent_kafka import Producer
 
+from conf.kafka import kafka_client
 from conf.settings import Settings
 from conf.topics import ANOMALIES
 from core.anomalies import RULES, SEVERITIES, Finding, Judge, Limits
@@ -141,8 +142,7 @@ class FinalAnomalies:
 
     @cached_property
     def _producer(self) -> Producer:
-        servers = self._settings.kafka_bootstrap
-        return Producer({"bootstrap.servers": servers, "enable.idempotence": True, "linger.ms": 5, "log_level": 0})
+        return Producer({**kafka_client(self._settings), "enable.idempotence": True, "linger.ms": 5, "log_level": 0})
 
     def _latencies(self, final: pa.Table) -> dict[tuple[str, int], float]:
         """By symbol and start, how long the last tick of a bar took to Redis, in milliseconds.

@@ -8,6 +8,7 @@ import pyarrow as pa
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
+from conf.kafka import kafka_client
 from conf.settings import Settings
 from conf.topics import INDICATORS
 from producers.topics import partition_count
@@ -78,10 +79,10 @@ class FinalStates:
 
     def __init__(self, settings: Settings) -> None:
         topic = settings.topic(INDICATORS)
-        count = partition_count(settings.kafka_bootstrap, topic)
+        count = partition_count(settings, topic)
         self._consumer = Consumer(
             {
-                "bootstrap.servers": settings.kafka_bootstrap,
+                **kafka_client(settings),
                 "group.id": f"{topic}.states",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,

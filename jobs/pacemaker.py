@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from conf.kafka import kafka_client
 from conf.settings import Settings
 from conf.topics import TICKS
 from core.clock import Clock
@@ -157,7 +158,7 @@ class Pacemaker:
         """How many partitions there are; asks the broker now and then."""
         at, count = self._counted
         if time.monotonic() - at >= COUNT_SECONDS:
-            count = partition_count(self._settings.kafka_bootstrap, self._topic)
+            count = partition_count(self._settings, self._topic)
             self._counted = (time.monotonic(), count)
         return count
 
@@ -165,7 +166,7 @@ class Pacemaker:
         if self._reader is None:
             self._reader = Consumer(
                 {
-                    "bootstrap.servers": self._settings.kafka_bootstrap,
+                    **kafka_client(self._settings),
                     "group.id": "tickstream-pacemaker",
                     "enable.auto.commit": False,
                     # Nobody reads on: a fetch that waits at the broker would hold up the next look.

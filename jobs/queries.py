@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
+from conf.kafka import spark_kafka
 from conf.settings import Settings
 from conf.topics import BARS_LIVE
 from core import rulesets
@@ -120,7 +121,7 @@ def _live(source: DataFrame, settings: Settings) -> DataStreamWriter:
     return (
         records.writeStream.format("kafka")
         .outputMode("update")
-        .option("kafka.bootstrap.servers", settings.kafka_bootstrap)
+        .options(**spark_kafka(settings))
         .option("topic", settings.topic(BARS_LIVE))
         .option("kafka.linger.ms", settings.live_linger_ms)
         # Rows of one symbol repeat each other; as they are they take four times the disk (docs/decisions/0004).

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from conf.kafka import kafka_client
 from conf.logs import configure_logs
 from conf.settings import Settings, load_settings
 from conf.topics import BARS_LIVE
@@ -174,7 +175,7 @@ class Relay:
     def _open(self) -> Consumer:
         consumer = Consumer(
             {
-                "bootstrap.servers": self._settings.kafka_bootstrap,
+                **kafka_client(self._settings),
                 "group.id": f"{self._topic}.relay",
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
@@ -186,7 +187,7 @@ class Relay:
                 **_statistics.settings,
             }
         )
-        count = partition_count(self._settings.kafka_bootstrap, self._topic)
+        count = partition_count(self._settings, self._topic)
         asked = [TopicPartition(self._topic, number) for number in range(count)]
         consumer.assign(retrying("kafka", lambda: _committed(consumer, asked), COORDINATOR_SECONDS))
         return consumer
@@ -276,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logs(settings.log_format)
         serve("relay", settings)
         export_metrics("relay", settings)
-        retrying("kafka", lambda: ensure_topics(settings.kafka_bootstrap, settings), settings.store_retry_seconds)
+        retrying("kafka", lambda: ensure_topics(settings), settings.store_retry_seconds)
         relay = Relay(settings, make_redis(settings))
         RELAY.watch(relay.numbers)
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -12,6 +12,7 @@ import pyarrow as pa
 import structlog
 from confluent_kafka import KafkaError, Message, Producer
 
+from conf.kafka import kafka_client
 from conf.settings import Settings
 from conf.topics import BARS, DEAD, INDICATORS, TICKS
 from core.errors import PublishError, StoreUnavailable
@@ -46,7 +47,7 @@ class Sinks:
         self._states_published = states_published
         self._producer = Producer(
             {
-                "bootstrap.servers": settings.kafka_bootstrap,
+                **kafka_client(settings),
                 "enable.idempotence": True,
                 "acks": "all",
                 "linger.ms": 5,
@@ -64,7 +65,7 @@ class Sinks:
     @property
     def partitions(self) -> int:
         """How many partitions `ticks` has."""
-        return partition_count(self._settings.kafka_bootstrap, self._settings.topic(TICKS))
+        return partition_count(self._settings, self._settings.topic(TICKS))
 
     def setup(self) -> None:
         """Make every store ready. Raises StoreUnavailable when one does not answer in time."""

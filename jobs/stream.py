@@ -59,7 +59,7 @@ def run(settings: Settings, queries: Sequence[str], available_now: bool = False,
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     _show_metrics(settings, queries)
-    retrying("kafka", lambda: ensure_topics(settings.kafka_bootstrap, settings), settings.store_retry_seconds)
+    retrying("kafka", lambda: ensure_topics(settings), settings.store_retry_seconds)
     sinks = Sinks(settings)
     if set(queries) - {"live"}:
         sinks.setup()

@@ -86,7 +86,7 @@ class TickRelay:
     def _follow(self) -> None:
         """Read from the end for as long as anybody listens."""
         consumer = follower(
-            self._settings.kafka_bootstrap,
+            self._settings,
             self._topic,
             f"{self._topic}.tick-relay",
             PATIENCE_SECONDS,
@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logs(settings.log_format)
         serve("ticks", settings)
         export_metrics("ticks", settings)
-        retrying("kafka", lambda: ensure_topics(settings.kafka_bootstrap, settings), settings.store_retry_seconds)
+        retrying("kafka", lambda: ensure_topics(settings), settings.store_retry_seconds)
         relay = TickRelay(settings)
         TICK_RELAY.watch(relay.numbers)
         for number in (signal.SIGINT, signal.SIGTERM):

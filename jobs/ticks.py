@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.readwriter import DataStreamReader
 
+from conf.kafka import spark_kafka
 from conf.settings import Settings
 from conf.topics import TICKS
 from jobs.exact import scaled
@@ -67,7 +68,7 @@ def read_partition(spark: SparkSession, settings: Settings, number: int, in_slic
 def _reader(spark: SparkSession, settings: Settings, max_ticks_per_batch: int | None) -> DataStreamReader:
     reader = (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", settings.kafka_bootstrap)
+        .options(**spark_kafka(settings))
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", "false")
     )

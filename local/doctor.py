@@ -142,9 +142,10 @@ def _port(program: str) -> Finding:
 
 
 def _server(name: str, url: str) -> Finding:
+    from conf.settings import load_settings
     from local.probe import reach, without_password
 
-    problem = reach(name, url)
+    problem = reach(name, url, load_settings())
     if problem is None:
         return Finding(name, f"{without_password(url)} answers")
     cure = (

@@ -86,10 +86,14 @@ class Kafka(Server):
 
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
-        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties")
+        options = ("-t", cluster, "-c", "server.properties", *self._format_options())
+        command = self._java("kafka.tools.StorageTool", "format", *options)
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
         if done.returncode != 0:
             raise LocalError(f"kafka: formatting {self.folder} failed: {(done.stderr or done.stdout).strip()}")
+
+    def _format_options(self) -> list[str]:
+        return []
 
     def _command(self) -> list[str]:
         return self._java("kafka.Kafka", "server.properties")

@@ -9,6 +9,7 @@ import psycopg
 import redis
 from confluent_kafka.admin import AdminClient
 
+from conf.kafka import kafka_client
 from conf.settings import Settings
 
 SECONDS = 5
@@ -17,10 +18,10 @@ SAMPLE = 20
 Sample = dict[str, dict[str, str]]
 
 
-def reach(variable: str, url: str) -> str | None:
+def reach(variable: str, url: str, settings: Settings) -> str | None:
     """Why the server of a variable (KAFKA_BOOTSTRAP, POSTGRES_DSN, …) does not answer; None if it does."""
     try:
-        _ASK[variable](url)
+        _ASK[variable](url, settings)
     except Exception as error:  # every client has errors of its own; here they all mean: no answer
         return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return None
@@ -80,21 +81,21 @@ def moved(before: Sample, now: Sample) -> str | None:
     return None
 
 
-def _ask_kafka(url: str) -> None:
-    AdminClient({"bootstrap.servers": url, "log_level": 0}).list_topics(timeout=SECONDS)
+def _ask_kafka(url: str, settings: Settings) -> None:
+    AdminClient({**kafka_client(settings), "bootstrap.servers": url, "log_level": 0}).list_topics(timeout=SECONDS)
 
 
-def _ask_postgres(url: str) -> None:
+def _ask_postgres(url: str, _: Settings) -> None:
     with psycopg.connect(url, connect_timeout=SECONDS) as connection:
         connection.execute("SELECT 1")
 
 
-def _ask_redis(url: str) -> None:
+def _ask_redis(url: str, _: Settings) -> None:
     with redis.Redis.from_url(url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS) as client:
         client.ping()
 
 
-def _ask_influx(url: str) -> None:
+def _ask_influx(url: str, _: Settings) -> None:
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname or "", parts.port or 8086), timeout=SECONDS):
         pass

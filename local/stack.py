@@ -50,7 +50,7 @@ def up(feed: Feed, ruleset: str | None = None, servers_only: bool = False) -> in
         if stop.is_set():
             return 0
         settings = load_settings(env)
-        ensure_topics(settings.kafka_bootstrap, settings)
+        ensure_topics(settings)
         if servers_only:
             return _hold(env, stop)
         _migrate(env)
@@ -89,10 +89,12 @@ def _start_servers(settings: Settings, servers: contextlib.ExitStack, stop: thre
     """The URLs of the three: given ones are checked, the others started until `stop`, and stopped with `servers`."""
     given = given_servers()
     for name, url in given.items():
-        problem = reach(name, url)
+        problem = reach(name, url, settings)
         if problem is not None:
             raise LocalError(f"{name} is set to {without_password(url)}, which does not answer: {problem}")
         _say(f"{name}: using {without_password(url)}")
+    if "KAFKA_BOOTSTRAP" not in given and settings.kafka_security_protocol != "PLAINTEXT":
+        raise LocalError("KAFKA_SECURITY_PROTOCOL is for brokers of yours: set KAFKA_BOOTSTRAP too")
     urls = {name: given[name] for name in SERVERS if name in given}
     for name, kind in SERVERS.items():
         if name not in urls and not stop.is_set():

@@ -4,6 +4,7 @@ import msgspec
 import structlog
 from confluent_kafka import KafkaException, Message
 
+from conf.settings import Settings
 from core.intervals import INTERVALS
 from ml.serving import ClosedBar
 from stores.kafka import follower, take
@@ -16,10 +17,11 @@ _log = structlog.get_logger("ml.feeding")
 
 
 class BarFeed:
-    """Follows a topic of bars. Raises StoreUnavailable where the broker does not answer for `patience_seconds`."""
+    """Follows a topic of bars. Raises StoreUnavailable where the broker does not answer for `store_retry_seconds`."""
 
-    def __init__(self, bootstrap: str, topic: str, patience_seconds: float) -> None:
-        self._consumer = follower(bootstrap, topic, f"{topic}.predictor", patience_seconds, fetch_wait_max_ms=50)
+    def __init__(self, settings: Settings, topic: str) -> None:
+        patience = settings.store_retry_seconds
+        self._consumer = follower(settings, topic, f"{topic}.predictor", patience, fetch_wait_max_ms=50)
         self._merge: Merge[ClosedBar | None] = Merge()
         for each in self._consumer.assignment():
             self._merge.begin((each.topic, each.partition), each.offset, each.offset)

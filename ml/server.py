@@ -17,6 +17,7 @@ import numpy as np
 import structlog
 from confluent_kafka import Producer
 
+from conf.kafka import kafka_client
 from conf.settings import Settings
 from conf.topics import BARS, PREDICTIONS
 from core.clock import Clock, SystemClock
@@ -50,7 +51,7 @@ class Server:
         self._store = PredictionStore(settings.postgres_dsn.get_secret_value())
         self._board = PredictionBoard(settings.redis_url.get_secret_value(), settings.redis_ttl_seconds)
         self._producer = Producer(
-            {"bootstrap.servers": settings.kafka_bootstrap, "enable.idempotence": True, "linger.ms": 5, "log_level": 0}
+            {**kafka_client(settings), "enable.idempotence": True, "linger.ms": 5, "log_level": 0}
         )
         names = settings.ml_interval_names
         self._predictors = {
@@ -74,7 +75,7 @@ class Server:
     def run(self) -> None:
         """Until `stop`. A store or broker that is down is waited for."""
         topic = self._settings.topic(BARS)
-        feed = BarFeed(self._settings.kafka_bootstrap, topic, self._settings.store_retry_seconds)
+        feed = BarFeed(self._settings, topic)
         try:
             for name in self._predictors:
                 self._warm_up(name, None)

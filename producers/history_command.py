@@ -115,7 +115,7 @@ def _fill(backfill: Backfill, plan: Sequence[Item], settings: Settings, *, wait:
                 bar.update(backfill.progress.pieces - bar.n)
 
     if plan[0].what == TICKS:
-        ensure_topics(settings.kafka_bootstrap, settings)
+        ensure_topics(settings)
     asyncio.run(filled())
 
 

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace, settings: Settings) -> str:
     for kind in kinds:
         kind(settings).hello(args.symbols)  # it can write them all
     check_routes({kind.name: kind(settings).socket(args.symbols) for kind in kinds})
-    ensure_topics(settings.kafka_bootstrap, settings)
+    ensure_topics(settings)
     started, turns = time.monotonic(), shared_turns(settings)
     gaps = PostgresGaps(settings.postgres_dsn.get_secret_value(), retry_seconds=settings.store_retry_seconds)
     with contextlib.closing(gaps), Publisher(settings) as publisher:

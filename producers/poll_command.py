@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> str:
     """Poll until Ctrl-C or SIGTERM; tells how often."""
-    retrying("kafka", lambda: ensure_topics(settings.kafka_bootstrap, settings), settings.store_retry_seconds)
+    retrying("kafka", lambda: ensure_topics(settings), settings.store_retry_seconds)
     with Publisher(settings, delivery_timeout_seconds=DELIVERY_SECONDS) as publisher:
         return asyncio.run(_poll(args, settings, publisher))
 

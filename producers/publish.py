@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from conf.kafka import kafka_client
 from conf.settings import Settings
 from conf.topics import DEAD, TICKS
 from core.clock import Clock, SystemClock
@@ -123,7 +124,7 @@ class Publisher:
         self._tolerance_us = int(settings.future_tolerance_seconds * 1_000_000)
         self._producer = Producer(
             {
-                "bootstrap.servers": settings.kafka_bootstrap,
+                **kafka_client(settings),
                 "enable.idempotence": True,
                 "acks": "all",
                 "linger.ms": linger_ms,

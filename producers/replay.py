@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, settings: Settings) -> str:
     """Replay as the options say; tells what was done. Ctrl-C ends it early, with all that was sent flushed."""
     ruleset = rulesets.load(args.ruleset or settings.ruleset)
     files = find_files(args.paths)
-    ensure_topics(settings.kafka_bootstrap, settings)
+    ensure_topics(settings)
     linger_ms = BULK_LINGER_MS if args.speed is None else LIVE_LINGER_MS
     progress = Progress()
     with Publisher(settings, linger_ms=linger_ms) as publisher:

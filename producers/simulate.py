@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, settings: Settings) -> str:
         raise InputError("--start: history needs an end, give --seconds")
     start_us = args.start if history else SystemClock().now_us()
     config = configure(args, settings, start_us)
-    ensure_topics(settings.kafka_bootstrap, settings)
+    ensure_topics(settings)
     linger_ms = BULK_LINGER_MS if history or fast else LIVE_LINGER_MS
     linger_ms = linger_ms if args.linger_ms is None else args.linger_ms
     with Publisher(settings, linger_ms=linger_ms) as publisher:

@@ -1,5 +1,6 @@
 """The topics of `conf.topics`, created on any broker and kept as they must be."""
 
+import re
 import time
 
 from confluent_kafka import KafkaException
@@ -10,46 +11,81 @@ from confluent_kafka.admin import (
     ConfigResource,
     NewTopic,
     ResourceType,
+    TopicMetadata,
 )
 from confluent_kafka.error import KafkaError
 
+from conf.kafka import kafka_client
 from conf.settings import Settings
 from conf.topics import ANOMALIES, BARS, BARS_LIVE, DEAD, INDICATORS, PREDICTIONS, TICKS, TOPIC_CONFIG
-from core.errors import StoreUnavailable
+from core.errors import ConfigError, StoreUnavailable
 
 TIMEOUT_SECONDS = 30.0
+ASK_SECONDS = 3.0
 STAMP_TYPE = "message.timestamp.type"
 
 
-def ensure_topics(bootstrap: str, settings: Settings) -> None:
+def ensure_topics(settings: Settings) -> None:
     """Create the topics that are missing; make the broker stamp the ticks of a topic that it did not.
 
     Partition counts and retention of a topic that exists are its owner's business and stay.
-    Raises StoreUnavailable when the broker does not answer or refuses.
+    Raises StoreUnavailable when the broker does not answer or refuses, ConfigError when it does not let us in.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    broker = _Broker(settings)
+    existing = broker.topics()
+    missing = [name for name in TOPIC_CONFIG if settings.topic(name) not in existing]
     try:
-        existing = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
-        missing = [name for name in TOPIC_CONFIG if settings.topic(name) not in existing]
         if missing:
-            _create(admin, [_new_topic(name, settings) for name in missing])
-            _wait_until_led(admin, [settings.topic(name) for name in missing])
+            _create(broker.admin, [_new_topic(name, settings) for name in missing])
+            _wait_until_led(broker.admin, [settings.topic(name) for name in missing])
         if TICKS not in missing:
-            _stamp_by_broker(admin, settings.topic(TICKS))
+            _stamp_by_broker(broker.admin, settings.topic(TICKS))
     except KafkaException as error:
-        raise StoreUnavailable("kafka", f"{bootstrap}: {error.args[0].str()}") from error
+        raise StoreUnavailable("kafka", f"{settings.kafka_bootstrap}: {error.args[0].str()}") from error
 
 
-def partition_count(bootstrap: str, topic: str) -> int:
-    """How many partitions a topic has. Raises StoreUnavailable when the broker does not answer or lacks it."""
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    try:
-        seen = admin.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic]
-    except KafkaException as error:
-        raise StoreUnavailable("kafka", f"{bootstrap}: {error.args[0].str()}") from error
+def partition_count(settings: Settings, topic: str) -> int:
+    """How many partitions a topic has. Raises as `ensure_topics`, and StoreUnavailable when there is no such topic."""
+    seen = _Broker(settings).topics(topic)[topic]
     if seen.error is not None:
         raise StoreUnavailable("kafka", f"topic {topic}: {seen.error.str()}")
     return len(seen.partitions)
+
+
+class _Broker:
+    """An admin client that can say why it is not answered: librdkafka tells callbacks, its errors only that."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._name = settings.kafka_bootstrap
+        self._said: list[KafkaError] = []
+        self.admin = AdminClient({**kafka_client(settings), "log_level": 0, "error_cb": self._said.append})
+
+    def topics(self, name: str | None = None) -> dict[str, TopicMetadata]:
+        """All topics, or one of them. Raises as `ensure_topics`."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while True:
+            try:
+                return self.admin.list_topics(name, timeout=ASK_SECONDS).topics
+            except KafkaException as error:
+                self.admin.poll(0)
+                self._raise_refused()
+                if time.monotonic() >= deadline:
+                    raise StoreUnavailable("kafka", f"{self._name}: {self._reason() or error.args[0].str()}") from error
+
+    def _raise_refused(self) -> None:
+        """A wrong password or certificate does not become a right one."""
+        for said in self._said:
+            if said.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+                raise ConfigError(f"KAFKA_SASL_… or KAFKA_SSL_… is not right for {self._name}: {_plain(said)}")
+
+    def _reason(self) -> str:
+        told = [said for said in self._said if said.code() != KafkaError._ALL_BROKERS_DOWN]
+        return _plain(told[-1]) if told else ""
+
+
+def _plain(said: KafkaError) -> str:
+    """What librdkafka says without which of its connections it was, and after how long."""
+    return re.sub(r"^\S+: | \(after \d+ms[^)]*\)", "", said.str())
 
 
 def _new_topic(name: str, settings: Settings) -> NewTopic:

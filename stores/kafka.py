@@ -2,18 +2,20 @@
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from conf.kafka import kafka_client
+from conf.settings import Settings
 from core.errors import StoreUnavailable
 from stores.retry import retrying
 
 
-def follower(bootstrap: str, topic: str, group: str, patience_seconds: float, **config: object) -> Consumer:
+def follower(settings: Settings, topic: str, group: str, patience_seconds: float, **config: object) -> Consumer:
     """A consumer that stands behind the last record of each partition; `config` is librdkafka's, with `_` for `.`.
 
     Raises StoreUnavailable when the broker does not answer, or has no such topic, for `patience_seconds`.
     """
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap,
+            **kafka_client(settings),
             "group.id": group,
             "enable.auto.commit": False,
             "auto.offset.reset": "latest",

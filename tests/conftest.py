@@ -127,7 +127,7 @@ def settings(kafka_server: Kafka, postgres_dsn: str, redis_url: str, tmp_path: P
         data_path=tmp_path,
         store_retry_seconds=5,
     )
-    ensure_topics(own.kafka_bootstrap, own)
+    ensure_topics(own)
     return own
 
 

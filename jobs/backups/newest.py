@@ -4,6 +4,7 @@ import psycopg
 import pyarrow as pa
 from confluent_kafka import Producer
 
+from conf.kafka import kafka_client
 from conf.settings import Settings
 from conf.topics import INDICATORS
 from core import rulesets
@@ -52,7 +53,7 @@ def publish_states(settings: Settings) -> None:
     """The newest indicators of each series with the state behind them, to the topic that live values come from."""
     with _connected(settings) as connection:
         rows = pa.Table.from_pylist(dicts(connection, _WITH_STATES, []), schema=INDICATOR_SCHEMA)
-    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "enable.idempotence": True, "log_level": 0})
+    producer = Producer({**kafka_client(settings), "enable.idempotence": True, "log_level": 0})
     topic = settings.topic(INDICATORS)
     deliver(producer, [(topic, *record) for record in indicator_topic.records(rows)])
 

@@ -56,7 +56,7 @@ def restore(settings: Settings, folder: Path, manifest: Manifest, *, progress: P
     open_states(settings)
     done, dead = tail.Done(0, 0, 0), 0
     if manifest.places is not None:
-        ensure_topics(settings.kafka_bootstrap, settings)
+        ensure_topics(settings)
         publish_states(settings)
         dead = topics.send(settings, DEAD, topics.read_file(folder / "topics" / f"{DEAD}.zst"))
         done = tail.replay(settings, topics.read_file(folder / "topics" / f"{TICKS}.zst"), manifest.places)

@@ -9,6 +9,7 @@ import msgspec
 import zstandard
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
+from conf.kafka import kafka_client
 from conf.settings import Settings
 from core.errors import InputError, StoreUnavailable
 from jobs.sinks import deliver
@@ -42,7 +43,7 @@ class Topics:
         self._settings = settings
         self._consumer = Consumer(
             {
-                "bootstrap.servers": settings.kafka_bootstrap,
+                **kafka_client(settings),
                 "group.id": f"{settings.topic_prefix}backup",
                 "enable.auto.commit": False,
                 "log_level": 0,
@@ -117,7 +118,7 @@ def send(settings: Settings, topic: str, records: Iterable[Record]) -> int:
     """Records to a topic by their keys, in order; how many. Raises StoreUnavailable and PublishError."""
     producer = Producer(
         {
-            "bootstrap.servers": settings.kafka_bootstrap,
+            **kafka_client(settings),
             "enable.idempotence": True,
             "acks": "all",
             "linger.ms": 5,

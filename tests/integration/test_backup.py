@@ -94,7 +94,7 @@ def stack(kafka: Kafka, postgres: Postgres, redis_url: str, path: Path) -> Itera
 @pytest.fixture
 def before(kafka_server: Kafka, postgres_server: Postgres, redis_url: str, tmp_path: Path) -> Iterator[Settings]:
     with stack(kafka_server, postgres_server, redis_url, tmp_path / "before") as settings:
-        ensure_topics(settings.kafka_bootstrap, settings)
+        ensure_topics(settings)
         yield settings
 
 

@@ -175,8 +175,8 @@ def test_server_that_ends_while_starting_shows_its_log(folder: Path) -> None:
 
 def test_topics_created_twice_have_the_configured_partitions(settings: Settings) -> None:
     own = settings.model_copy(update={"ticks_partitions": 3, "bars_partitions": 4, "topic_prefix": "twice."})
-    ensure_topics(own.kafka_bootstrap, own)
-    ensure_topics(own.kafka_bootstrap, own)
+    ensure_topics(own)
+    ensure_topics(own)
     topics = AdminClient({"bootstrap.servers": own.kafka_bootstrap}).list_topics(timeout=10).topics
     partitions = {name: len(topics[own.topic(name)].partitions) for name in TOPIC_CONFIG}
     assert partitions == {TICKS: 3, DEAD: 1, BARS_LIVE: 4, BARS: 4, INDICATORS: 4, PREDICTIONS: 1, ANOMALIES: 1}
@@ -190,7 +190,7 @@ def test_ticks_topic_of_a_foreign_broker_is_stamped_by_the_broker_from_now_on(se
     own = settings.model_copy(update={"topic_prefix": "foreign."})
     create(own.kafka_bootstrap, NewTopic(own.topic(TICKS), 1, config={"retention.ms": "123456789"}))
     assert config(own, TICKS, "message.timestamp.type") == "CreateTime"
-    ensure_topics(own.kafka_bootstrap, own)
+    ensure_topics(own)
     # A broker tells of a change a moment after it has acknowledged it.
     deadline = time.monotonic() + 60
     while config(own, TICKS, "message.timestamp.type") != "LogAppendTime":
@@ -203,7 +203,7 @@ def test_topics_without_a_broker_say_that_it_does_not_answer(monkeypatch: pytest
     monkeypatch.setattr("producers.topics.TIMEOUT_SECONDS", 1.0)
     bootstrap = f"127.0.0.1:{free_port()}"
     with pytest.raises(StoreUnavailable, match=f"kafka: {bootstrap}"):
-        ensure_topics(bootstrap, Settings())
+        ensure_topics(Settings(kafka_bootstrap=bootstrap))
 
 
 def config(settings: Settings, topic: str, key: str) -> str:

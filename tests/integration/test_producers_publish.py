@@ -30,7 +30,7 @@ from tests.topics import read_ticks, read_topic
 def feed(kafka_server: Kafka) -> Settings:
     """Settings with topics of its own; the stores are not needed here."""
     own = Settings(kafka_bootstrap=kafka_server.url, topic_prefix=f"t{uuid.uuid4().hex[:12]}.", ticks_partitions=3)
-    ensure_topics(own.kafka_bootstrap, own)
+    ensure_topics(own)
     return own
 
 

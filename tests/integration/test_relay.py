@@ -145,7 +145,7 @@ def own(doomed: tuple[Kafka, Redis]) -> tuple[Settings, Kafka, Redis]:
     kafka, store = doomed
     prefix = unique("relay") + "."
     settings = Settings(kafka_bootstrap=kafka.url, redis_url=SecretStr(store.url), topic_prefix=prefix)
-    ensure_topics(kafka.url, settings)
+    ensure_topics(settings)
     with redis.Redis.from_url(store.url) as client:
         client.flushall()
     return settings, kafka, store

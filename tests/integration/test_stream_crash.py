@@ -131,7 +131,7 @@ def own_settings(servers: tuple[Kafka, Postgres, Redis], path: Path) -> Settings
         store_retry_seconds=3,
         redis_ttl_seconds=3600,
     )
-    ensure_topics(settings.kafka_bootstrap, settings)
+    ensure_topics(settings)
     return settings
 
 

@@ -33,7 +33,7 @@ def own(settings: Settings, path: Path) -> Settings:
     """Settings with topics and checkpoints of their own, and small batches."""
     name = unique("case")
     made = settings.model_copy(update=SMALL_BATCHES | {"topic_prefix": f"{name}.", "data_path": path / name})
-    ensure_topics(made.kafka_bootstrap, made)
+    ensure_topics(made)
     return made
 
 
