@@ -20,6 +20,7 @@ def local_session(name: str, cores: int = 2, log: Path | None = None) -> SparkSe
     if running is not None:
         return running
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # a machine may not know its own name
     builder = SparkSession.builder.master(f"local[{cores}]").appName(name)
     for key, value in _configuration().items():
         builder = builder.config(key, value)

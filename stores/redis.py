@@ -31,7 +31,15 @@ import redis
 import redis.asyncio
 import redis.asyncio.retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, RedisError, TimeoutError
+from redis.exceptions import (
+    ClusterDownError,
+    ConnectionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TimeoutError,
+    TryAgainError,
+)
 from redis.retry import Retry
 
 from conf.settings import Settings
@@ -47,8 +55,10 @@ NAME = "redis"
 TIMEOUT_SECONDS = 2.0
 # Redis serves nobody else while a script runs: 200 rows are about 2 ms.
 ROWS_PER_CALL = 200
-# Error replies that pass: no memory left, disk full, still loading, a script running, a replica in the way.
-_PASSING = ("OOM", "MISCONF", "LOADING", "BUSY", "READONLY", "MASTERDOWN", "TRYAGAIN", "NOREPLICAS")
+# Error replies that pass: no memory left, disk full, a script running, a replica in the way. redis-py takes the first
+# word off those that it has a class for; Redis 6 may have it further back, in the error of a script.
+_PASSING = (OutOfMemoryError, ReadOnlyError, TryAgainError, ClusterDownError)
+_PASSING_WORDS = ("OOM", "MISCONF", "BUSY", "READONLY", "MASTERDOWN", "TRYAGAIN", "NOREPLICAS")
 
 
 class Shown(msgspec.Struct, gc=False):
@@ -267,7 +277,7 @@ def translated() -> Iterator[None]:
         raise StoreUnavailable(NAME, str(error) or type(error).__name__) from None
     except RedisError as error:
         text = str(error)
-        if any(word in text for word in _PASSING):
+        if isinstance(error, _PASSING) or any(word in text for word in _PASSING_WORDS):
             raise StoreUnavailable(NAME, text) from None
         raise InputError(f"{NAME}: {text}") from error
 

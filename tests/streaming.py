@@ -29,7 +29,9 @@ PROCESSED_US = 1
 
 def make_session() -> SparkSession:
     """A session with the project's own configuration and connector jars."""
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # as spark-submit.sh has it
+    # As spark-submit.sh has it: the second because a machine may not know its own name.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     jars = ",".join(str(path) for path in sorted(ensure_jars().connector.glob("*.jar")))
     builder = SparkSession.builder.master("local[8]").appName("tests").config("spark.jars", jars)
     for line in (ROOT / "conf/spark-defaults.conf").read_text().splitlines():

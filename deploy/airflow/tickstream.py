@@ -22,8 +22,9 @@ JOBS = {
     "check-backup": ("0 5 * * 0", timedelta(hours=4)),
 }
 # The day that a job works on is the one before it was due, also in a run that is repeated later.
+# TICKSTREAM_HOME is none of the project's settings, of which it refuses those that it does not know.
 COMMAND = (
-    'cd "${TICKSTREAM_HOME:?}" && nice -n 19 "${PYTHON:-python3}" -m jobs.schedule --run %s'
+    'cd "${TICKSTREAM_HOME:?}" && env -u TICKSTREAM_HOME nice -n 19 "${PYTHON:-python3}" -m jobs.schedule --run %s'
     " --due {{ (data_interval_end.timestamp() * 1000000) | int }}"
 )
 

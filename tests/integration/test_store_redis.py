@@ -453,11 +453,27 @@ def test_full_memory_is_store_unavailable(store: RedisStore, client: redis.Redis
     before = client.config_get("maxmemory")["maxmemory"]
     client.config_set("maxmemory", 1)
     try:
-        with pytest.raises(StoreUnavailable, match="OOM"):
+        with pytest.raises(StoreUnavailable, match="maxmemory"):
             store.write_live([row()])
     finally:
         client.config_set("maxmemory", before)
     assert store.write_live([row()]) == 1
+
+
+def test_replica_that_takes_no_writes_is_store_unavailable(doomed: Redis) -> None:
+    """As during a failover: the next one is a master again."""
+    store = RedisStore(doomed.url)
+    with redis.Redis.from_url(doomed.url) as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        try:
+            with pytest.raises(StoreUnavailable, match="replica"):
+                store.write_live([row()])
+        finally:
+            client.execute_command("REPLICAOF", "NO", "ONE")
+        client.flushall()
+        assert store.write_live([row()]) == 1
+        client.flushall()
+    store.close()
 
 
 def test_dead_server_is_store_unavailable_without_the_password() -> None:
