@@ -236,3 +236,9 @@ def test_dags_name_jobs_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, dag in dags.items():
         assert dag.options["dag_id"] == name and dag.options["max_active_runs"] == 1 and not dag.options["catchup"]
         assert entries(f"backup={dag.options['schedule']}", "UTC")
+    # The worker's environment has what the file asks for; the project refuses what it does not know of it.
+    start, _, _ = made[0]["bash_command"].partition(" -m ")
+    environment = os.environ | {"TICKSTREAM_HOME": str(ROOT), "PYTHON": sys.executable}
+    code = "from conf.settings import load_settings; load_settings()"
+    done = subprocess.run(["bash", "-c", f"{start} -c '{code}'"], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
