@@ -51,12 +51,13 @@ def main() -> int:
     started = time.monotonic()
     (_, shown), *told = parts().items()
     with ExitStack() as held:
+        place = root()
+        dsn = held.enter_context(timescale(place)).url if place else ""
         outputs = {name: held.enter_context(tempfile.TemporaryFile()) for name, _ in told}
         beside = [start(*part, outputs[name]) for name, part in told]
-        if (place := root()) is not None:
+        if dsn:
             name = "of the database, on TimescaleDB"
             outputs[name] = held.enter_context(tempfile.TemporaryFile())
-            dsn = held.enter_context(timescale(place)).url
             beside.append(start(DATABASE, 0, outputs[name], TEST_POSTGRES_DSN=dsn))
         try:
             codes = [start(*shown).wait(), *(process.wait() for process in beside)]
