@@ -249,7 +249,8 @@ def test_dead_letters_are_the_newest_and_do_not_move_a_reader(settings: Settings
         producer.produce(dead, b"{}", key="new")
         producer.flush(20)
         assert get(client, "dead-letters", limit=1)["letters"][0]["symbol"] == "new"
-        groups = AdminClient({"bootstrap.servers": settings.kafka_bootstrap}).list_consumer_groups().result(10).valid
+        admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})  # let go of, it takes the answer along
+        groups = admin.list_consumer_groups().result(10).valid
         assert "tickstream.peek" not in {group.group_id for group in groups}
     with serving(settings, ManualClock(time.time_ns() // 1000 + 7_200_000_000)) as client:
         assert get(client, "dead-letters")["recent"] == 0
