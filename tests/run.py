@@ -58,7 +58,7 @@ def main() -> int:
         if dsn:
             name = "of the database, on TimescaleDB"
             outputs[name] = held.enter_context(tempfile.TemporaryFile())
-            beside.append(start(DATABASE, 0, outputs[name], TEST_POSTGRES_DSN=dsn))
+            beside.append(start(["-m", "not spark", *DATABASE], 0, outputs[name], TEST_POSTGRES_DSN=dsn))
         try:
             codes = [start(*shown).wait(), *(process.wait() for process in beside)]
         except KeyboardInterrupt:  # the others have had it, too

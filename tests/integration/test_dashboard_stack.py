@@ -66,6 +66,7 @@ def stack(servers_folder: Path) -> Iterator[Stack]:
         "TICKSTREAM_RECONCILE_SECONDS": "2",
     }
     with up(servers_folder / "up-dashboard", **wanted) as running:
+        running.wait_for("health +http://127.0.0.1", 120)
         yield Stack(running, api_port, dashboard_port)
 
 

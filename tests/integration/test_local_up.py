@@ -20,6 +20,7 @@ from local.kafka import Kafka
 from local.postgres import Postgres
 from local.redis import Redis
 from local.server import free_port, has_ended, kill_all, wait_ended
+from tests.browser import executable
 
 LAST_EXPORT = r"export REDIS_URL=\S+"
 
@@ -181,6 +182,7 @@ def test_interrupt_while_starting_leaves_no_process(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(executable() is not None, reason="test_dashboard_stack.py sees the same of the stack that it needs")
 def test_whole_stack_moves_bars_and_ends_on_interrupt_with_no_process_left(folder: Path) -> None:
     with up(folder, TICKSTREAM_API_PORT=str(free_port())) as stack:
         stack.wait_for("health +http://127.0.0.1", 120)
