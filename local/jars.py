@@ -29,6 +29,7 @@ ATTEMPTS = 5
 SILENCE_SECONDS = 20  # by default a connection that hangs would hang for ever
 
 _COMPLAINT = re.compile(r"error|exception|failed|not found", re.IGNORECASE)
+_CAUSE = re.compile(r"HttpClientHandler: (.+?)(?: url=.*)?$")  # what stood between Ivy and a module "not found"
 _FETCHED = re.compile(r"\[SUCCESSFUL \] \S+?#(\S+?);(\S+?)!\S+")
 
 
@@ -105,7 +106,8 @@ def _retry(folder: Path, attempts: int) -> None:
             time.sleep(wait)
     raise LocalError(
         f"the jars of conf/ivy.xml could not be fetched, attempts: {attempts} ({problem}); "
-        "check the network or a proxy, then run `python -m local jars` again: what was fetched is kept"
+        "check the network, a proxy, and that Java trusts its certificate, then run `python -m local jars` again: "
+        "what was fetched is kept"
     )
 
 
@@ -134,18 +136,21 @@ def _run_ivy(folder: Path) -> str | None:
 
 
 def _follow(lines: Iterator[str]) -> str | None:
-    """Show one progress line; return Ivy's own first complaint."""
+    """Show one progress line; return why a download failed, or else Ivy's own first complaint."""
     problem: str | None = None
+    cause: str | None = None
     count = 0
     for line in lines:
         if fetched := _FETCHED.search(line):
             count += 1
             _progress(f"jars: {count} fetched, {fetched[1]} {fetched[2]}")
+        elif cause is None and (told := _CAUSE.search(line)):
+            cause = told[1][:160]
         elif problem is None and _COMPLAINT.search(line):
             problem = " ".join(line.split())[:160]
     if count and sys.stderr.isatty():
         _say("")
-    return problem
+    return cause or problem
 
 
 def _progress(text: str) -> None:
