@@ -1,29 +1,32 @@
 """`python -m alerts serve|rules|check|test-target`: see --help."""
 
-import argparse
-import asyncio
-import json
-import signal
-import sys
-import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from conf.loading import loading
 
-import yaml  # type: ignore[import-untyped]
+with loading():
+    import argparse
+    import asyncio
+    import json
+    import signal
+    import sys
+    import time
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import TYPE_CHECKING, Any
+    from uuid import uuid4
 
-from alerts.messages import Message, moment
-from alerts.rules import Rule, parse_rule
-from alerts.targets import parse_targets, route
-from conf.logs import configure_logs
-from conf.settings import Settings, load_settings
-from core.errors import InputError, TickstreamError
-from core.intervals import SECOND_US
-from metrics import findings
-from metrics.serve import serve
-from stores.alert_rules import AlertReads
-from stores.alerts import AlertStore
+    import yaml  # type: ignore[import-untyped]
+
+    from alerts.messages import Message, moment
+    from alerts.rules import Rule, parse_rule
+    from alerts.targets import parse_targets, route
+    from conf.logs import configure_logs
+    from conf.settings import Settings, load_settings
+    from core.errors import InputError, TickstreamError
+    from core.intervals import SECOND_US
+    from metrics import findings
+    from metrics.serve import serve
+    from stores.alert_rules import AlertReads
+    from stores.alerts import AlertStore
 
 if TYPE_CHECKING:
     from alerts.trials import Trial

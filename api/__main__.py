@@ -3,20 +3,23 @@
 `python -m api keys …` looks after its keys, `python -m api openapi …` after its published contract.
 """
 
-import argparse
-import os
-import sys
-from collections.abc import Sequence
+from conf.loading import loading
 
-from api import metering
-from api.app import create_app
-from api.security import commands
-from api.security.gate import always_closed, refuse_without_keys
-from api.workers import serve
-from conf.logs import configure_logs
-from conf.settings import Settings, load_settings, variable
-from core.errors import ConfigError, StoreUnavailable, TickstreamError
-from stores.access import KeyTable
+with loading():
+    import argparse
+    import os
+    import sys
+    from collections.abc import Sequence
+
+    from api import metering
+    from api.app import create_app
+    from api.security import commands
+    from api.security.gate import always_closed, refuse_without_keys
+    from api.workers import serve
+    from conf.logs import configure_logs
+    from conf.settings import Settings, load_settings, variable
+    from core.errors import ConfigError, StoreUnavailable, TickstreamError
+    from stores.access import KeyTable
 
 MAX_WORKERS = 64
 

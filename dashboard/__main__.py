@@ -1,17 +1,20 @@
 """`python -m dashboard`: the dashboard on uvicorn, on loopback by default."""
 
-import argparse
-import os
-import socket
-from collections.abc import Sequence
+from conf.loading import loading
 
-import uvicorn
+with loading():
+    import argparse
+    import os
+    import socket
+    from collections.abc import Sequence
 
-from conf.logs import configure_logs, server_logs
-from conf.settings import Settings, load_settings, variable
-from core.errors import TickstreamError
-from dashboard.app import create_app
-from dashboard.live import Live
+    import uvicorn
+
+    from conf.logs import configure_logs, server_logs
+    from conf.settings import Settings, load_settings, variable
+    from core.errors import TickstreamError
+    from dashboard.app import create_app
+    from dashboard.live import Live
 
 SHUTDOWN_SECONDS = 5
 MAX_MESSAGE_BYTES = 1 << 17

@@ -1,28 +1,31 @@
 """Bars in batch: ticks from recorded files, the lake or the table into the stores, or into Parquet."""
 
-import argparse
-import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Protocol
+from conf.loading import loading
 
-import pyarrow as pa
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-from tqdm import tqdm
+with loading():
+    import argparse
+    import sys
+    import time
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+    from typing import Protocol
 
-from conf.settings import Settings, load_settings
-from core import rulesets
-from core.clock import SystemClock
-from core.errors import InputError, TickstreamError
-from core.intervals import MINUTE_US, SECOND_US, Interval, parse_intervals
-from jobs.bars import as_final, bars
-from jobs.indicators import BatchIndicators
-from jobs.recorded import read_files, read_lake, read_table
-from jobs.session import session
-from jobs.sinks import Sinks
-from producers.reading import find_files
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+    from pyspark.sql import functions as F
+    from tqdm import tqdm
+
+    from conf.settings import Settings, load_settings
+    from core import rulesets
+    from core.clock import SystemClock
+    from core.errors import InputError, TickstreamError
+    from core.intervals import MINUTE_US, SECOND_US, Interval, parse_intervals
+    from jobs.bars import as_final, bars
+    from jobs.indicators import BatchIndicators
+    from jobs.recorded import read_files, read_lake, read_table
+    from jobs.session import session
+    from jobs.sinks import Sinks
+    from producers.reading import find_files
 
 _EXAMPLES = """examples:
   ./spark-submit.sh jobs/backfill.py --ticks ../shared/data/us_equity_2013 --ruleset us-equity --out /tmp/bars

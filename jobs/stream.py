@@ -1,32 +1,35 @@
 """Run the streaming queries: live, final, archive, together in one driver or each in its own; and reconciling."""
 
-import argparse
-import signal
-import sys
-import threading
-from collections.abc import Sequence
+from conf.loading import loading
 
-import structlog
-from pyspark.errors import StreamingQueryException
-from pyspark.sql.streaming.query import StreamingQuery
+with loading():
+    import argparse
+    import signal
+    import sys
+    import threading
+    from collections.abc import Sequence
 
-from conf.logs import configure_logs
-from conf.settings import Settings, load_settings
-from core import rulesets
-from core.clock import SystemClock
-from core.errors import TickstreamError
-from jobs.pace import Pace
-from jobs.pacemaker import Pacemaker
-from jobs.progress import Reports
-from jobs.queries import LIVE_TRIGGERS, QUERIES, RECONCILE, names, start
-from jobs.reconciler import Reconciler
-from jobs.session import session
-from jobs.sinks import Sinks
-from metrics.machine import watch_disk, watch_jvm
-from metrics.serve import serve
-from producers.topics import ensure_topics
-from stores.influx_metrics import export_metrics
-from stores.retry import retrying
+    import structlog
+    from pyspark.errors import StreamingQueryException
+    from pyspark.sql.streaming.query import StreamingQuery
+
+    from conf.logs import configure_logs
+    from conf.settings import Settings, load_settings
+    from core import rulesets
+    from core.clock import SystemClock
+    from core.errors import TickstreamError
+    from jobs.pace import Pace
+    from jobs.pacemaker import Pacemaker
+    from jobs.progress import Reports
+    from jobs.queries import LIVE_TRIGGERS, QUERIES, RECONCILE, names, start
+    from jobs.reconciler import Reconciler
+    from jobs.session import session
+    from jobs.sinks import Sinks
+    from metrics.machine import watch_disk, watch_jvm
+    from metrics.serve import serve
+    from producers.topics import ensure_topics
+    from stores.influx_metrics import export_metrics
+    from stores.retry import retrying
 
 _log = structlog.get_logger("jobs.stream")
 

@@ -1,32 +1,35 @@
 """`python -m ml train|evaluate|predict|serve|models|features`: see --help."""
 
-import argparse
-import json
-import signal
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from conf.loading import loading
 
-import pandas as pd  # type: ignore[import-untyped]
-from tqdm import tqdm  # type: ignore[import-untyped]
+with loading():
+    import argparse
+    import json
+    import signal
+    import sys
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Any
 
-from conf.logs import configure_logs
-from conf.settings import Settings, load_settings
-from core.clock import SystemClock
-from core.errors import InputError, TickstreamError
-from core.intervals import DAILY, INTERVALS
-from metrics import findings
-from metrics.serve import serve
-from ml.dataset import HORIZONS, every_horizon, read_bars
-from ml.evaluate import FOLDS, Progress, evaluate
-from ml.features import FEATURES
-from ml.latest import predictions
-from ml.report import text, verdict
-from ml.server import Server
-from ml.shelf import Shelf
-from ml.training import hold_against, shelve, train_challenger
-from stores.predictions import PredictionStore
+    import pandas as pd  # type: ignore[import-untyped]
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    from conf.logs import configure_logs
+    from conf.settings import Settings, load_settings
+    from core.clock import SystemClock
+    from core.errors import InputError, TickstreamError
+    from core.intervals import DAILY, INTERVALS
+    from metrics import findings
+    from metrics.serve import serve
+    from ml.dataset import HORIZONS, every_horizon, read_bars
+    from ml.evaluate import FOLDS, Progress, evaluate
+    from ml.features import FEATURES
+    from ml.latest import predictions
+    from ml.report import text, verdict
+    from ml.server import Server
+    from ml.shelf import Shelf
+    from ml.training import hold_against, shelve, train_challenger
+    from stores.predictions import PredictionStore
 
 _EXAMPLES = """examples:
   python -m ml evaluate --bars ../shared/data/crypto_bars/coinbase_BTC_ETH_2018_1m.parquet --json report.json
