@@ -1,6 +1,6 @@
 # The five commands, and their helpers. `make` alone lists them.
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m local.install
@@ -83,10 +83,10 @@ $(VENV)/lab.stamp: requirements-notebooks.txt requirements.txt | $(RUN)
 	@touch $(VENV)/run.stamp $@
 
 $(RUN):
-	@command -v '$(PYTHON)' >/dev/null || { echo 'error: Python 3.11, 3.12 or 3.13 is needed and was not found: install one, or run' \
+	@command -v '$(PYTHON)' >/dev/null || { echo 'error: Python 3.11 to 3.14 is needed and was not found: install one, or run' \
 		'make PYTHON=/path/to/python3.12 …' >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
-		f"error: Python 3.11, 3.12 or 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.12 …")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 14) else \
+		f"error: Python 3.11 to 3.14 is needed, this is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.12 …")'
 	@echo 'creating $(VENV) with $(PYTHON) …'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo 'error: no virtual environment could be made' \
 		'(Debian: apt-get install python3-venv)' >&2; exit 1; }

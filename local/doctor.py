@@ -66,8 +66,8 @@ def java_version(text: str) -> int:
 
 
 def _python() -> Finding:
-    well = (3, 11) <= sys.version_info[:2] <= (3, 13)
-    cure = "" if well else "install Python 3.11, 3.12 or 3.13 and run `make PYTHON=python3.12 up`"
+    well = (3, 11) <= sys.version_info[:2] <= (3, 14)
+    cure = "" if well else "install Python 3.11 to 3.14 and run `make PYTHON=python3.12 up`"
     return Finding("python", f"{platform.python_version()} ({sys.executable})", well, cure)
 
 
