@@ -54,7 +54,8 @@ chaos: $(VENV)/run.stamp ## break a stack of its own for MINUTES=30 and hold wha
 	@$(RUN) -m chaos --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 backup: $(VENV)/run.stamp ## back up the running stack into data/backups  [ARGS="--into DIR"]
-	@$(RUN) -m jobs.backup create $(ARGS)
+	@servers="$${TICKSTREAM_DATA_PATH:-data}/servers.env"; case "$$servers" in /*) ;; *) servers="./$$servers" ;; esac; \
+		if [ -f "$$servers" ]; then . "$$servers"; fi; $(RUN) -m jobs.backup create $(ARGS)
 
 docs: $(VENV)/run.stamp ## check the links of README.md and docs/
 	@$(RUN) -m local docs-check

@@ -43,7 +43,7 @@ def spark_kafka(settings: Settings) -> dict[str, str]:
         }
         for (store, name), path in texts.items():
             if path is not None:
-                found |= {f"{store}.type": "PEM", name: path.read_text(encoding="ascii")}
+                found |= {f"{store}.type": "PEM", name: path.read_text("utf-8", "replace")}  # comments
     if settings.kafka_sasl:
         found |= {"sasl.mechanism": settings.kafka_sasl_mechanism, "sasl.jaas.config": _login(settings)}
     if settings.kafka_security_protocol != "PLAINTEXT":

@@ -20,7 +20,6 @@ JOBS = {
     "export": "the newest days as Parquet, amended ones anew",
     "reconcile": "every bar of the day before against the tick log",
     "retention": "rows that are too old",
-    "verify": "the lake's ticks of the day before (in UTC) under schedules that must not matter",
 }
 """The jobs that a schedule may name, and what each does; `jobs.scheduling.commands` has how."""
 

@@ -230,7 +230,7 @@ class Settings(BaseModel):
         "text", description="logs as lines for people, or as one JSON object a line"
     )
 
-    anomaly_intervals: str = Field("1m,5m,15m", description="intervals whose bars are judged; empty: none")
+    anomaly_intervals: str = Field("1m,5m,15m", description="intervals whose bars are judged; none: no bars")
     anomaly_move_percent: float = Field(5, gt=0, description="price_move: change of the close from bar to bar")
     anomaly_volume_ratio: float = Field(3, gt=1, description="volume_spike: volume over the mean of 20 bars before")
     anomaly_rsi_high: float = Field(70, gt=50, lt=100, description="rsi_overbought: RSI 14 above")
@@ -282,8 +282,8 @@ class Settings(BaseModel):
         for name, path in files.items():
             if path is not None and not self.kafka_encrypted:
                 raise ValueError(f"{variable(name)} needs KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL")
-            if path is not None and not path.is_file():
-                raise ValueError(f"{variable(name)}: there is no file {path}")
+            if path is not None:
+                _check_readable(variable(name), path)
         return self
 
     @property
@@ -308,7 +308,9 @@ class Settings(BaseModel):
     @property
     def anomaly_bar_intervals(self) -> tuple[Interval, ...]:
         """Those of `intervals` that are judged. Raises ConfigError for an unknown one."""
-        asked = parse_intervals(self.anomaly_intervals) if self.anomaly_intervals.strip() else ()
+        if self.anomaly_intervals.strip() in ("", "none"):  # an empty variable means the default
+            return ()
+        asked = parse_intervals(self.anomaly_intervals)
         return tuple(each for each in self.bar_intervals if each in asked)
 
     def indicators_of(self, interval: str) -> "tuple[Indicator, ...]":
@@ -380,6 +382,16 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
         return Settings.model_validate(fields)
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(problem) for problem in error.errors(include_input=False))) from None
+
+
+def _check_readable(name: str, path: Path) -> None:
+    try:
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise ValueError(f"{name}: there is no file {path}") from None
+    except OSError as error:
+        raise ValueError(f"{name}: {path} cannot be read: {error.strerror}") from None
 
 
 def variable(field: str) -> str:

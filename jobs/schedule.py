@@ -1,4 +1,4 @@
-"""A light scheduler: runs export, retention, reconcile, backup and verify at the times of TICKSTREAM_SCHEDULE."""
+"""A light scheduler: runs export, retention, reconcile and backups at the times of TICKSTREAM_SCHEDULE."""
 
 import argparse
 import signal

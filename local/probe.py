@@ -7,10 +7,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import redis
-from confluent_kafka.admin import AdminClient
 
-from conf.kafka import kafka_client
 from conf.settings import Settings
+from producers.topics import ask_broker
 
 SECONDS = 5
 SAMPLE = 20
@@ -82,7 +81,7 @@ def moved(before: Sample, now: Sample) -> str | None:
 
 
 def _ask_kafka(url: str, settings: Settings) -> None:
-    AdminClient({**kafka_client(settings), "bootstrap.servers": url, "log_level": 0}).list_topics(timeout=SECONDS)
+    ask_broker(settings.model_copy(update={"kafka_bootstrap": url}), SECONDS)
 
 
 def _ask_postgres(url: str, _: Settings) -> None:

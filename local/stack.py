@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 from dotenv import dotenv_values
 from honcho.printer import Printer
@@ -31,6 +33,10 @@ from producers.topics import ensure_topics
 SERVERS: dict[str, type[Server]] = {"KAFKA_BOOTSTRAP": Kafka, "POSTGRES_DSN": Postgres, "REDIS_URL": Redis}
 
 
+ADDRESSES = "servers.env"
+"""The file, for shells, that says where the servers of a running stack are."""
+
+
 def up(feed: Feed, ruleset: str | None = None, servers_only: bool = False) -> int:
     """Run the stack in the foreground until a signal; the exit code.
 
@@ -42,11 +48,14 @@ def up(feed: Feed, ruleset: str | None = None, servers_only: bool = False) -> in
     record = StackRecord(settings.data_path)
     if count := record.reap(_own_servers(settings)):
         _say(f"ended {count} processes that an earlier stack left behind")
+    addresses = settings.data_path / ADDRESSES
     with record.held(), contextlib.ExitStack() as servers:
         ensure_jars()
         stop = _stop_on_signals()
         settings = _place(feed, settings)
         env = _environment(settings, _chosen_ruleset(feed, ruleset)) | _start_servers(settings, servers, stop)
+        servers.callback(addresses.unlink, missing_ok=True)
+        _tell_addresses(addresses, env)
         if stop.is_set():
             return 0
         settings = load_settings(env)
@@ -102,6 +111,15 @@ def _start_servers(settings: Settings, servers: contextlib.ExitStack, stop: thre
             urls[name] = server.url
             _say(f"{kind.name}: started on {server.url}")
     return urls
+
+
+def _tell_addresses(file: Path, env: dict[str, str]) -> None:
+    """Write down where the servers are that were started; given ones are known to whoever gave them."""
+    given = given_servers()
+    started = [name for name in SERVERS if name not in given and name in env]
+    if started:
+        file.write_text("".join(f"export {name}={shlex.quote(env[name])}\n" for name in started))
+        _say(f"commands beside it find these servers after: . {file}")
 
 
 def _run(feed: Feed, env: dict[str, str], record: StackRecord, started: float, stop: threading.Event) -> bool:

@@ -68,7 +68,7 @@ def _problem(client: httpx.Client) -> str | None:
     except httpx.HTTPError:
         return f"No API answers at {where}. {START}"
     if answer.status_code in (401, 403):
-        return f"The API at {where} wants a key: set {API_KEY} (`python -m api keys create` makes one)."
+        return f"The API at {where} wants a key: set {API_KEY} (`python -m api keys create NAME` makes one)."
     if answer.status_code != 200:
         return f"The API at {where} answers {answer.status_code}; `GET /health` says what is wrong."
     if not answer.json()["symbols"]:

@@ -23,6 +23,7 @@ from core.errors import ConfigError, StoreUnavailable
 TIMEOUT_SECONDS = 30.0
 ASK_SECONDS = 3.0
 STAMP_TYPE = "message.timestamp.type"
+_CUT = "Broker transport failure"  # a broker that went away in the middle of letting us in
 
 
 def ensure_topics(settings: Settings) -> None:
@@ -44,6 +45,11 @@ def ensure_topics(settings: Settings) -> None:
         raise StoreUnavailable("kafka", f"{settings.kafka_bootstrap}: {error.args[0].str()}") from error
 
 
+def ask_broker(settings: Settings, seconds: float) -> None:
+    """Return when the broker answers. Raises as `ensure_topics`."""
+    _Broker(settings).topics(seconds=seconds)
+
+
 def partition_count(settings: Settings, topic: str) -> int:
     """How many partitions a topic has. Raises as `ensure_topics`, and StoreUnavailable when there is no such topic."""
     seen = _Broker(settings).topics(topic)[topic]
@@ -58,14 +64,17 @@ class _Broker:
     def __init__(self, settings: Settings) -> None:
         self._name = settings.kafka_bootstrap
         self._said: list[KafkaError] = []
-        self.admin = AdminClient({**kafka_client(settings), "log_level": 0, "error_cb": self._said.append})
+        try:
+            self.admin = AdminClient({**kafka_client(settings), "log_level": 0, "error_cb": self._said.append})
+        except KafkaException as error:  # a certificate that is none, or a key of another one
+            raise ConfigError(f"KAFKA_SASL_… or KAFKA_SSL_… is not right: {error.args[0].str()}") from None
 
-    def topics(self, name: str | None = None) -> dict[str, TopicMetadata]:
+    def topics(self, name: str | None = None, seconds: float = TIMEOUT_SECONDS) -> dict[str, TopicMetadata]:
         """All topics, or one of them. Raises as `ensure_topics`."""
-        deadline = time.monotonic() + TIMEOUT_SECONDS
+        deadline = time.monotonic() + seconds
         while True:
             try:
-                return self.admin.list_topics(name, timeout=ASK_SECONDS).topics
+                return self.admin.list_topics(name, timeout=min(ASK_SECONDS, seconds)).topics
             except KafkaException as error:
                 self.admin.poll(0)
                 self._raise_refused()
@@ -75,7 +84,7 @@ class _Broker:
     def _raise_refused(self) -> None:
         """A wrong password or certificate does not become a right one."""
         for said in self._said:
-            if said.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+            if said.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL) and _CUT not in said.str():
                 raise ConfigError(f"KAFKA_SASL_… or KAFKA_SSL_… is not right for {self._name}: {_plain(said)}")
 
     def _reason(self) -> str:

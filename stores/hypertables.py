@@ -10,9 +10,12 @@ from datetime import datetime, timedelta
 import psycopg
 import structlog
 
-from core.errors import ConfigError
+from stores.postgres import first_line
 
 _log = structlog.get_logger(__name__)
+
+# Who reads a chunk holds up its end, and whoever comes after that waits behind it.
+LOCK_MILLISECONDS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,6 @@ def apply(connection: psycopg.Connection, retention: Retention) -> bool:
     if not available(connection):
         return False
     with connection.transaction():
-        _create_extension(connection)
         licence = connection.execute("SELECT current_setting('timescaledb.license', true)").fetchone()
         for table, sql in statements(retention, community=licence != ("apache",)):
             if connection.execute("SELECT to_regclass(%s)", [table]).fetchone() != (None,):
@@ -68,16 +70,18 @@ def statements(retention: Retention, *, community: bool = True) -> list[tuple[st
 
 
 def available(connection: psycopg.Connection) -> bool:
-    """Whether the extension is there, or can be created: installed and, as far as one may see, preloaded."""
+    """Whether the extension is there, or could be created now. A database without it gets plain tables."""
     if connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'").fetchone():
         return True
     if not connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'").fetchone():
         return False
-    preloaded = connection.execute("SELECT setting FROM pg_settings WHERE name = 'shared_preload_libraries'").fetchone()
-    if preloaded is not None and "timescaledb" not in preloaded[0]:
-        # CREATE EXTENSION would end the connection.
-        _log.warning("timescaledb is installed but not in shared_preload_libraries: plain tables are used")
-        return False
+    # Over a connection of its own, which a server that has not preloaded the extension ends.
+    with psycopg.connect(connection.info.dsn, password=connection.info.password, autocommit=True) as own:
+        try:
+            own.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        except psycopg.Error as error:
+            _log.warning("timescaledb could not be created here: plain tables are used", error=first_line(error))
+            return False
     return True
 
 
@@ -91,23 +95,38 @@ def installed(connection: psycopg.Connection) -> bool:
 def drop_emptied(connection: psycopg.Connection, retention: Retention, now: datetime) -> None:
     """Drop the chunks that lie before what is kept, over an autocommit connection; nothing without the extension.
 
-    For the Apache-licensed build, which has no policies: `stores/retention.py` has deleted their rows.
+    For the Apache-licensed build, which has no policies: `stores/retention.py` has deleted their rows. A chunk that
+    somebody reads stays until the next time.
     """
     sql = "SELECT hypertable_name FROM timescaledb_information.hypertables WHERE hypertable_schema = current_schema()"
     if connection.execute("SELECT to_regclass('timescaledb_information.hypertables')").fetchone() == (None,):
         return
     made = {name for (name,) in connection.execute(sql).fetchall()}
     days = {TICKS.table: retention.ticks_days} | {each.table: retention.bars_days for each in LIKE_BARS}
-    for table, keep in days.items():
-        if table in made:
-            connection.execute("SELECT drop_chunks(%s::regclass, %s::timestamptz)", [table, now - timedelta(days=keep)])
-
-
-def _create_extension(connection: psycopg.Connection) -> None:
+    connection.execute(f"SET lock_timeout = {LOCK_MILLISECONDS}")
     try:
-        connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-    except psycopg.errors.InsufficientPrivilege:
-        raise ConfigError("this database user may not run CREATE EXTENSION timescaledb: let an owner do it") from None
+        for table, keep in days.items():
+            if table in made:
+                _drop_chunks(connection, table, now - timedelta(days=keep))
+    finally:
+        if not connection.closed:
+            connection.execute("RESET lock_timeout")
+
+
+def _drop_chunks(connection: psycopg.Connection, table: str, before: datetime) -> None:
+    """One at a time: together they would wait, and let wait, for the reader of any."""
+    sql = (
+        "SELECT range_end FROM timescaledb_information.chunks WHERE hypertable_schema = current_schema()"
+        " AND hypertable_name = %s AND range_end <= %s ORDER BY range_end"
+    )
+    for (end,) in connection.execute(sql, [table, before]).fetchall():
+        try:
+            connection.execute("SELECT drop_chunks(%s::regclass, %s::timestamptz)", [table, end])
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            _log.info(
+                "an emptied chunk is being read and stays until the next time", table=table, until=end.isoformat()
+            )
+            return
 
 
 def _make(table: Hypertable) -> str:
@@ -130,8 +149,14 @@ def _compress(table: Hypertable, keep_days: int) -> list[str]:
 
 
 def _retain(table: Hypertable, keep_days: int) -> list[str]:
-    # A policy that is there keeps its old interval under if_not_exists: take it away first.
+    # A policy that is there keeps its old interval under if_not_exists: take it away first. One that is right stays,
+    # since a new one begins to delete at once, beside whoever has just written old rows.
+    right = (
+        f"SELECT FROM timescaledb_information.jobs WHERE hypertable_name = '{table.table}' "
+        f"AND proc_name = 'policy_retention' AND (config ->> 'drop_after')::interval = INTERVAL '{keep_days} days'"
+    )
+    keep = f"drop_after => INTERVAL '{keep_days} days'"
     return [
-        f"SELECT remove_retention_policy('{table.table}', if_exists => true)",
-        f"SELECT add_retention_policy('{table.table}', drop_after => INTERVAL '{keep_days} days')",
+        f"SELECT remove_retention_policy('{table.table}', if_exists => true) WHERE NOT EXISTS ({right})",
+        f"SELECT add_retention_policy('{table.table}', {keep}, if_not_exists => true)",
     ]

@@ -18,7 +18,6 @@ JOBS = {
     "reconcile": ("0 1 * * *", timedelta(hours=4)),
     "retention": ("17 2 * * *", timedelta(hours=2)),
     "backup": ("0 3 * * *", timedelta(hours=4)),
-    "verify": ("0 4 * * 0", timedelta(hours=4)),
     "check-backup": ("0 5 * * 0", timedelta(hours=4)),
 }
 # The day that a job works on is the one before it was due, also in a run that is repeated later.

@@ -35,18 +35,12 @@ def _python(*words: str) -> list[str]:
     return [sys.executable, "-u", "-m", *words]
 
 
-def _verify(settings: Settings, day: Day) -> list[str]:
-    ticks = settings.lake_path / "ticks" / f"date={day.date:%Y-%m-%d}"
-    return _python("jobs.verify", "--data", str(ticks), "--engine", "python", "--ruleset", settings.ruleset)
-
-
 COMMANDS: dict[str, Command] = {
     "backup": lambda _, __: _python("jobs.backup", "create"),
     "check-backup": lambda _, __: _python("jobs.backup", "check"),
     "export": lambda _, __: _python("jobs.export", "--last", "3", "--force"),
     "reconcile": lambda _, day: ["./spark-submit.sh", "jobs/reconcile.py", "--from", day.start, "--to", day.end],
     "retention": lambda _, __: _python("stores", "retention"),
-    "verify": _verify,
 }
 
 

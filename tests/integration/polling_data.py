@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 
 class Exchange:
-    """What the server answers, and what it was asked: (monotonic seconds, path)."""
+    """What the server answers, and what it was asked: (monotonic seconds, path), and at which of its addresses."""
 
     def __init__(self) -> None:
         self.url = ""
         self.asked: list[tuple[float, str]] = []
+        self.addressed: set[str] = set()
         self.status = 200
         self.body = b""
         self.delay_seconds = 0.0
@@ -54,6 +55,7 @@ def exchange_server() -> Iterator[Exchange]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            exchange.addressed.add(self.headers["Host"].partition(":")[0])
             status, body = exchange.answer(urlsplit(self.path).path)
             try:
                 self.send_response(status)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import selectors
+import shlex
 import signal
 import subprocess
 import sys
@@ -120,6 +121,12 @@ def test_signal_stops_the_servers_and_leaves_no_process(folder: Path, number: in
 def test_second_up_on_the_folder_is_refused_and_down_stops_the_first(folder: Path) -> None:
     with up(folder, "--servers-only") as first:
         first.wait_for(LAST_EXPORT)
+        addresses = folder / "servers.env"
+        shell = f". {shlex.quote(str(addresses))} && {shlex.quote(sys.executable)} -m stores migrate --check"
+        beside = subprocess.run(
+            ["sh", "-c", shell], cwd=ROOT, env=first.env, capture_output=True, text=True, timeout=60
+        )
+        assert beside.returncode == 1 and "pending" in beside.stdout, "found without a word about where"
         second = first.command("up")
         assert second.returncode == 1
         assert re.fullmatch(rf"error: a stack already runs on .* \(process {first.process.pid}\).*\n", second.stderr)
@@ -127,6 +134,7 @@ def test_second_up_on_the_folder_is_refused_and_down_stops_the_first(folder: Pat
         assert first.command("down").stdout == "stopped\n"
         assert first.wait() == 0
         assert first.survivors() == []
+        assert not addresses.exists()
         assert first.command("down").stdout == "nothing runs here\n"
 
 

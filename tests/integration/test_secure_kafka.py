@@ -17,6 +17,7 @@ from conf.kafka import kafka_client
 from conf.settings import OWN_NAMES, Settings
 from conf.topics import BARS_LIVE, TICKS
 from core.errors import ConfigError, StoreUnavailable
+from local.probe import reach
 from producers import topics
 from producers.publish import Publisher
 from producers.topics import ensure_topics, partition_count
@@ -146,6 +147,8 @@ def test_wrong_password_is_said_at_once_and_not_shown(by_password: SecureKafka) 
         ensure_topics(wrong)
     assert time.monotonic() - began < 15
     assert "wr0ng" not in str(caught.value)
+    told = reach("KAFKA_BOOTSTRAP", wrong.kafka_bootstrap, wrong)  # by `make up`, and the doctor
+    assert told is not None and "invalid credentials" in told and "wr0ng" not in told
     done = run(wrong, "producers", "simulate", "--symbols", "1", "--rate", "1", "--seconds", "1")
     assert (done.returncode, done.stdout) == (1, "")
     assert "invalid credentials" in done.stderr and done.stderr.count("\n") == 1

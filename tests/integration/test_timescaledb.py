@@ -3,12 +3,16 @@
 It is Debian's build, which is the Apache-licensed one: no compression and no policies.
 """
 
+import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from jobs.backups import database as files
 from stores import hypertables
@@ -18,7 +22,7 @@ from stores.postgres import to_time
 from stores.retention import retain
 from stores.timescale import TimescaleStore
 from tests.batches import START_US, make_bar, make_bars, make_tick, make_ticks, rows_of
-from tests.databases import fresh_database
+from tests.databases import execute, fresh_database
 from tests.factories import indicators, indicators_table
 from tests.integration.test_store_sinks import stored_ticks
 from tests.integration.test_store_timescale import ask, query
@@ -42,6 +46,15 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """As long as it is not undone, migrating finds no extension."""
     monkeypatch.setattr(hypertables, "available", lambda _: False)
     return monkeypatch
+
+
+@pytest.fixture
+def nobody(dsn: str) -> Iterator[str]:
+    """The DSN of a role that may make tables, and no extension."""
+    role = sql.Identifier(name := f"r_{uuid.uuid4().hex}")
+    execute(dsn, sql.SQL("CREATE ROLE {} LOGIN").format(role), sql.SQL("GRANT ALL ON SCHEMA public TO {}").format(role))
+    yield make_conninfo(dsn, user=name)
+    execute(dsn, sql.SQL("DROP OWNED BY {}").format(role), sql.SQL("DROP ROLE {}").format(role))
 
 
 def opened(dsn: str) -> TimescaleStore:
@@ -166,3 +179,30 @@ def test_backup_of_either_database_fills_the_other(
         everything = 'SELECT * FROM {} ORDER BY symbol, "{}"'
         for table, time in (("ticks", "event_time"), ("bars", "start"), ("indicators", "start")):
             assert query(target, everything.format(table, time)) == query(source, everything.format(table, time))
+
+
+def test_who_may_not_create_the_extension_gets_plain_tables(nobody: str) -> None:
+    store = opened(nobody)
+    bar = make_bar()
+    store.write_bars(make_bars(bar))
+    store.close()
+    assert query(nobody, "SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'") == [(0,)]
+    assert query(nobody, 'SELECT count(*) FROM "bars"') == [(1,)]
+
+
+def test_retention_waits_for_no_reader_and_drops_the_chunk_the_next_time(dsn: str) -> None:
+    store = opened(dsn)
+    fill(store, 4)
+    store.close()
+    now = START_US + 4 * DAY_US
+    keep = Retention(ticks_days=2, bars_days=2)
+    before = chunks(dsn)
+    with psycopg.connect(dsn) as reader, psycopg.connect(dsn, autocommit=True) as connection:
+        assert reader.execute("SELECT count(*) FROM ticks").fetchone() == (4 * 48,)
+        assert retain(connection, keep, now)["ticks"] == 2 * 48
+        held = chunks(dsn)
+        assert held["ticks"] == before["ticks"] and held["bars"] == before["bars"] - 2
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
+        reader.rollback()
+        retain(connection, keep, now)
+    assert chunks(dsn)["ticks"] == before["ticks"] - 2

@@ -8,10 +8,11 @@ from pydantic import SecretStr, ValidationError
 from conf.kafka import kafka_client, spark_kafka
 from conf.settings import Settings, load_settings
 from core.errors import ConfigError
+from producers.topics import ensure_topics
 
 ROOT = Path(__file__).parents[3]
-# A broker of ours speaks plainly, and the probe is told which one it is to ask.
-OWN_WORDS = {"conf/kafka.py", "local/kafka.py", "local/probe.py"}
+# A broker of ours speaks plainly.
+OWN_WORDS = {"conf/kafka.py", "local/kafka.py"}
 LOGIN = {"kafka_sasl_username": "me", "kafka_sasl_password": SecretStr('p"w\\')}
 
 
@@ -66,6 +67,7 @@ def test_certificates_are_files_for_librdkafka_and_text_for_java(tmp_path: Path)
         ({"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_KEY": __file__}, "belong together"),
         ({"KAFKA_SSL_CA": __file__}, "KAFKA_SSL_CA needs KAFKA_SECURITY_PROTOCOL=SSL"),
         ({"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA": "/nowhere.pem"}, "KAFKA_SSL_CA: there is no file"),
+        ({"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA": "/"}, "KAFKA_SSL_CA: / cannot be read: Is a directory"),
         ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "KAFKA_SECURITY_PROTOCOL: Input should be 'PLAINTEXT', 'SSL'"),
     ],
 )
@@ -100,3 +102,18 @@ def test_nobody_reaches_a_broker_in_other_words() -> None:
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     found = {str(path.relative_to(ROOT)) for path in files if "bootstrap.servers" in path.read_text(encoding="utf-8")}
     assert found == OWN_WORDS
+
+
+def test_a_bundle_with_comments_of_any_script_reaches_java(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("# Főtanúsítvány\nPEM", encoding="utf-8")
+    settings = load_settings({"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA": str(bundle)}, env_file=None)
+    assert spark_kafka(settings)["kafka.ssl.truststore.certificates"].endswith("PEM")
+
+
+def test_a_certificate_that_is_none_is_said_in_one_line(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("no certificate")
+    given = {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA": str(bundle), "KAFKA_BOOTSTRAP": "127.0.0.1:1"}
+    with pytest.raises(ConfigError, match=r"^KAFKA_SASL_… or KAFKA_SSL_… is not right: .*ssl.ca.location"):
+        ensure_topics(load_settings(given, env_file=None))

@@ -95,3 +95,9 @@ def test_load_names_that_do_not_exist_are_refused(name: str, wrong: str, right: 
 def test_default_indicators_and_calendar_are_valid() -> None:
     made = Settings()
     assert Settings(indicators=made.indicators, calendar=made.calendar) == made
+
+
+@pytest.mark.parametrize(("text", "names"), [("none", []), ("", ["1m", "5m", "15m"]), ("5m", ["5m"])])
+def test_intervals_of_anomalies_can_be_none_and_empty_is_the_default(text: str, names: list[str]) -> None:
+    settings = load_settings({"TICKSTREAM_ANOMALY_INTERVALS": text}, env_file=None)
+    assert [each.name for each in settings.anomaly_bar_intervals] == names

@@ -7,6 +7,16 @@ from stores.hypertables import Retention, statements
 from stores.migrations import migrations
 
 
+def _retained(table: str, days: int) -> tuple[str, str]:
+    """A policy that is right stays as it is: one that is made anew begins to delete at once."""
+    return (
+        f"SELECT remove_retention_policy('{table}', if_exists => true) WHERE NOT EXISTS"
+        f" (SELECT FROM timescaledb_information.jobs WHERE hypertable_name = '{table}'"
+        f" AND proc_name = 'policy_retention' AND (config ->> 'drop_after')::interval = INTERVAL '{days} days')",
+        f"SELECT add_retention_policy('{table}', drop_after => INTERVAL '{days} days', if_not_exists => true)",
+    )
+
+
 def test_statements_with_the_community_licence() -> None:
     assert [sql for _, sql in statements(Retention(30, 365))] == [
         "SELECT create_hypertable('ticks', by_range('event_time', INTERVAL '1 day'),"
@@ -24,33 +34,27 @@ def test_statements_with_the_community_licence() -> None:
         "ALTER TABLE ticks SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol',"
         " timescaledb.compress_orderby = 'event_time DESC, identity')",
         "SELECT add_compression_policy('ticks', compress_after => INTERVAL '2 days', if_not_exists => true)",
-        "SELECT remove_retention_policy('ticks', if_exists => true)",
-        "SELECT add_retention_policy('ticks', drop_after => INTERVAL '30 days')",
+        *_retained("ticks", 30),
         "ALTER TABLE bars SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol, \"interval\"',"
         " timescaledb.compress_orderby = '\"start\" DESC')",
         "SELECT add_compression_policy('bars', compress_after => INTERVAL '7 days', if_not_exists => true)",
-        "SELECT remove_retention_policy('bars', if_exists => true)",
-        "SELECT add_retention_policy('bars', drop_after => INTERVAL '365 days')",
+        *_retained("bars", 365),
         "ALTER TABLE indicators SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol, \"interval\"',"
         " timescaledb.compress_orderby = '\"start\" DESC')",
         "SELECT add_compression_policy('indicators', compress_after => INTERVAL '7 days', if_not_exists => true)",
-        "SELECT remove_retention_policy('indicators', if_exists => true)",
-        "SELECT add_retention_policy('indicators', drop_after => INTERVAL '365 days')",
+        *_retained("indicators", 365),
         "ALTER TABLE bar_revisions SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol, \"interval\"',"
         " timescaledb.compress_orderby = '\"start\" DESC, known_at')",
         "SELECT add_compression_policy('bar_revisions', compress_after => INTERVAL '7 days', if_not_exists => true)",
-        "SELECT remove_retention_policy('bar_revisions', if_exists => true)",
-        "SELECT add_retention_policy('bar_revisions', drop_after => INTERVAL '365 days')",
+        *_retained("bar_revisions", 365),
         "ALTER TABLE predictions SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol, \"interval\"',"
         " timescaledb.compress_orderby = '\"start\" DESC, horizon, model')",
         "SELECT add_compression_policy('predictions', compress_after => INTERVAL '7 days', if_not_exists => true)",
-        "SELECT remove_retention_policy('predictions', if_exists => true)",
-        "SELECT add_retention_policy('predictions', drop_after => INTERVAL '365 days')",
+        *_retained("predictions", 365),
         "ALTER TABLE anomalies SET (timescaledb.compress, timescaledb.compress_segmentby = 'symbol, \"interval\"',"
         " timescaledb.compress_orderby = '\"start\" DESC, rule')",
         "SELECT add_compression_policy('anomalies', compress_after => INTERVAL '7 days', if_not_exists => true)",
-        "SELECT remove_retention_policy('anomalies', if_exists => true)",
-        "SELECT add_retention_policy('anomalies', drop_after => INTERVAL '365 days')",
+        *_retained("anomalies", 365),
     ]
 
 
