@@ -379,9 +379,31 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     merged.update(os.environ if environ is None else environ)
     fields = {_field(name): value for name, value in merged.items() if value and _is_ours(name)}
     try:
-        return Settings.model_validate(fields)
+        settings = Settings.model_validate(fields)
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(problem) for problem in error.errors(include_input=False))) from None
+    _check_certificates(settings)
+    return settings
+
+
+def _check_certificates(settings: Settings) -> None:
+    """Raise ConfigError where every client would fail, each in its own words."""
+    if settings.kafka_ssl_ca is None and settings.kafka_ssl_certificate is None:
+        return
+    import ssl  # few need it
+
+    if (authority := settings.kafka_ssl_ca) is not None:
+        try:
+            ssl.create_default_context(cafile=authority)
+        except ssl.SSLError as error:
+            raise ConfigError(f"KAFKA_SSL_CA: {authority} holds no certificate in PEM ({error.reason})") from None
+    if (certificate := settings.kafka_ssl_certificate) is not None and (key := settings.kafka_ssl_key) is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=lambda: "")
+        except (ssl.SSLError, ValueError) as error:
+            why = getattr(error, "reason", None) or "a key with a password cannot be used"
+            said = f"{certificate} and {key} are no certificate and its key in PEM, without a password ({why})"
+            raise ConfigError(f"KAFKA_SSL_CERTIFICATE, KAFKA_SSL_KEY: {said}") from None
 
 
 def _check_readable(name: str, path: Path) -> None:

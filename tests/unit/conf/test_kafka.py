@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from pydantic import SecretStr, ValidationError
 
 from conf.kafka import kafka_client, spark_kafka
 from conf.settings import Settings, load_settings
 from core.errors import ConfigError
 from producers.topics import ensure_topics
+from tests.secure_kafka import Authority
 
 ROOT = Path(__file__).parents[3]
 # A broker of ours speaks plainly.
@@ -107,13 +109,39 @@ def test_nobody_reaches_a_broker_in_other_words() -> None:
 def test_a_bundle_with_comments_of_any_script_reaches_java(tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.write_text("# Főtanúsítvány\nPEM", encoding="utf-8")
-    settings = load_settings({"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA": str(bundle)}, env_file=None)
+    settings = Settings(kafka_security_protocol="SSL", kafka_ssl_ca=bundle)
     assert spark_kafka(settings)["kafka.ssl.truststore.certificates"].endswith("PEM")
 
 
 def test_a_certificate_that_is_none_is_said_in_one_line(tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.write_text("no certificate")
-    given = {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA": str(bundle), "KAFKA_BOOTSTRAP": "127.0.0.1:1"}
+    with pytest.raises(ConfigError, match=rf"^KAFKA_SSL_CA: {bundle} holds no certificate in PEM"):
+        load_settings({"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA": str(bundle)}, env_file=None)
     with pytest.raises(ConfigError, match=r"^KAFKA_SASL_… or KAFKA_SSL_… is not right: .*ssl.ca.location"):
-        ensure_topics(load_settings(given, env_file=None))
+        ensure_topics(Settings(kafka_bootstrap="127.0.0.1:1", kafka_security_protocol="SSL", kafka_ssl_ca=bundle))
+
+
+def test_a_certificate_and_a_key_must_fit(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    certificate, key = authority.signed("client")
+    _, other = authority.signed("other")
+    locked = tmp_path / "locked.key"
+    made = serialization.load_pem_private_key(key.read_bytes(), None)
+    locked.write_bytes(
+        made.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"pa55"),
+        )
+    )
+
+    def loaded(certificate: Path, key: Path) -> Settings:
+        given = {"KAFKA_SSL_CERTIFICATE": str(certificate), "KAFKA_SSL_KEY": str(key)}
+        ours = {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CA": str(authority.path)}
+        return load_settings(given | ours, env_file=None)
+
+    assert loaded(certificate, key).kafka_ssl_key == key
+    for wrong in ((certificate, other), (key, certificate), (certificate, locked)):
+        with pytest.raises(ConfigError, match=r"^KAFKA_SSL_CERTIFICATE, KAFKA_SSL_KEY: .* without a password \("):
+            loaded(*wrong)
