@@ -24,6 +24,7 @@ from conf.settings import load_settings
 
 READY = "subscribed"
 PING = 0x89
+ASK_AGAIN_SECONDS = 2.0
 COLUMNS = ("client", "symbol", "arrival_us", "start", "final", "last_offset", "trade_count", "event_us", "received_us",
            "processed_us", "relayed_us", "sent_us")  # fmt: skip
 _UPDATE = re.compile(
@@ -97,8 +98,10 @@ class Socket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now_us = time.time_ns() // 1000
         if not self._open:
-            _, end, data = data.partition(b"\r\n\r\n")
-            self._open = bool(end)
+            held, met, data = (self._rest + data).partition(b"\r\n\r\n")
+            self._open, self._rest = bool(met), b"" if met else held
+            if not met:
+                return
             self._subscribe()
         data = self._rest + data
         end, pings = whole(data)
@@ -106,11 +109,18 @@ class Socket(asyncio.Protocol):
         for payload in pings:  # who does not answer is closed after 40 s
             self._transport.write(b"\x8a" + bytes((0x80 | len(payload),)) + bytes(4) + payload)  # type: ignore[attr-defined]
         if not self.ready.done():
-            if b'"snapshot"' in data[:end]:
-                self.ready.set_result(None)
+            self._begun(data[:end])
             return
         if end:
             self._journal.frames(self._number, now_us, data[:end])
+
+    def _begun(self, data: bytes) -> None:
+        if b'"snapshot"' in data:
+            self.ready.set_result(None)
+        elif b'"unknown_symbol"' in data:  # a symbol of another partition, whose query has shown no bar yet
+            asyncio.get_running_loop().call_later(ASK_AGAIN_SECONDS, self._subscribe)
+        elif b'"type":"error"' in data:
+            self.ready.set_exception(ConnectionError(data.decode(errors="replace")))
 
     def _subscribe(self) -> None:
         asked = {"type": "subscribe", "channel": "bars", "symbols": self._symbols, "snapshot": 0}
