@@ -28,7 +28,7 @@ LATEST_US = 253_402_300_799_000_000  # 9999-12-31
 
 
 def connect_args(dsn: str) -> dict[str, Any]:
-    """The DSN as connection arguments, in UTC, with a connect timeout and a deadline for a vanished server.
+    """The DSN as connection arguments, in UTC and UTF-8, with a connect timeout and a deadline for a vanished server.
 
     Raises ConfigError, which does not quote the DSN, where it cannot be parsed.
     """
@@ -39,6 +39,8 @@ def connect_args(dsn: str) -> dict[str, Any]:
     args.setdefault("connect_timeout", CONNECT_SECONDS)
     for name, value in _GIVEN_UP.items():
         args.setdefault(name, value)
+    # From a database without an encoding (SQL_ASCII, as initdb makes it in the locale C) texts would come as bytes.
+    args["client_encoding"] = "UTF8"
     args["options"] = f"{args.get('options') or ''} -c TimeZone=UTC -c client_min_messages=warning".strip()
     return dict(args)
 

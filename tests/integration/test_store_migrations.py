@@ -3,17 +3,21 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from core.errors import ConfigError
+from local.postgres import Postgres
 from stores.hypertables import Retention
 from stores.migrations import Migration, migrate, migrations, pending
 from stores.retention import retain
 from stores.timescale import TimescaleStore
 from tests.batches import START_US, make_bar, make_bars, make_tick, make_ticks, rows_of
+from tests.databases import dsn_of, execute
 from tests.factories import indicators, indicators_table, state
 from tests.integration.test_store_sinks import stored_ticks
 from tests.integration.test_store_timescale import NOWHERE, PASSWORD, ask, query
@@ -99,6 +103,29 @@ def test_migrate_check_tells_before_and_after(postgres_dsn: str) -> None:
     assert run_stores(postgres_dsn, "migrate").returncode == 0
     after = run_stores(postgres_dsn, "migrate", "--check")
     assert (after.returncode, after.stdout) == (0, "up to date\n")
+
+
+@pytest.fixture
+def ascii_dsn(postgres_server: Postgres) -> Iterator[str]:
+    """The DSN of an empty database without an encoding."""
+    execute(
+        postgres_server.url,
+        sql.SQL("CREATE DATABASE plain_ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"),
+    )
+    try:
+        yield dsn_of(postgres_server, "plain_ascii")
+    finally:
+        execute(postgres_server.url, sql.SQL("DROP DATABASE plain_ascii WITH (FORCE)"))
+
+
+def test_database_without_an_encoding_is_one_like_others(ascii_dsn: str) -> None:
+    assert run_stores(ascii_dsn, "migrate").stdout == f"applied {EVERY}\n"
+    assert run_stores(ascii_dsn, "migrate").stdout == "up to date\n"
+    store = TimescaleStore(ascii_dsn)
+    store.write_ticks(make_ticks(make_tick()))
+    store.write_bars(make_bars(make_bar()))
+    store.close()
+    assert [row["symbol"] for row in ask(ascii_dsn, lambda r: r.symbols())] == [make_bar().symbol]
 
 
 @pytest.mark.parametrize("arguments", [("migrate",), ("migrate", "--check"), ("retention",)])
