@@ -6,6 +6,8 @@ import sys
 import threading
 from collections.abc import Sequence
 
+import structlog
+
 from conf.logs import configure_logs
 from conf.schedule import JOBS, Entry, entries
 from conf.settings import Settings, load_settings
@@ -16,6 +18,7 @@ from jobs.scheduling.runner import run_job
 from jobs.scheduling.scheduler import Scheduler
 from stores.job_runs import JobRun, JobRuns
 
+_log = structlog.get_logger("jobs.schedule")
 _EXAMPLES = """examples:
   TICKSTREAM_SCHEDULE="export=30 0 * * *; retention=17 2 * * *; backup=0 3 * * *" python -m jobs.schedule
   python -m jobs.schedule --list               what there is, when it is due, and how it went
@@ -46,7 +49,13 @@ def _keep_running(settings: Settings, planned: Sequence[Entry]) -> int:
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    Scheduler(planned, settings, SystemClock()).run(stopping)
+    clock = SystemClock()
+    for entry in planned:
+        due = entry.local(next(entry.after(clock.now_us())))
+        _log.info("scheduled", job=entry.name, cron=entry.cron, next=f"{due:%Y-%m-%d %H:%M %Z}")
+    if not planned:
+        _log.info("nothing is scheduled: see TICKSTREAM_SCHEDULE")
+    Scheduler(planned, settings, clock).run(stopping)
     return 0
 
 

@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import signal
 
+import structlog
+
 from conf.settings import Settings
 from producers.polled import PolledPrices
 from producers.polling import PollingWorker
@@ -28,6 +30,7 @@ feed that beats by itself, leave them out with --no-heartbeats."""
 
 DATABASE_SECONDS = 5.0
 DELIVERY_SECONDS = 20.0  # then the tick is polled again
+_log = structlog.get_logger("producers.poll")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +59,7 @@ async def _poll(args: argparse.Namespace, settings: Settings, publisher: Publish
             worker = PollingWorker(
                 settings, jobs, polled, turns, heartbeats=not args.no_heartbeats, base_url=args.base_url
             )
+            _log.info("polling jobs are followed", jobs="POST /api/v1/prices/poll", kafka=settings.kafka_bootstrap)
             await worker.run(stop)
     finally:
         await jobs.close()

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,12 @@ def test_metrics_are_open_inside_the_set_and_not_outside(name: str) -> None:
         assert SERVICES[name]["environment"]["TICKSTREAM_METRICS_HOST"] == "0.0.0.0"
 
 
+def test_no_shell_stands_between_a_server_and_the_signal_to_stop() -> None:
+    for name, service in SERVICES.items():
+        command = service.get("command", [])
+        assert command[:1] != ["sh"] or command[2].startswith("exec "), name
+
+
 def test_host_ports_are_used_once() -> None:
     ports = [port.split(":")[1] for service in SERVICES.values() for port in service.get("ports", [])]
     assert len(ports) == len(set(ports))
@@ -153,12 +160,27 @@ def test_drivers_fit_on_the_cluster_together(name: str) -> None:
 
 def test_image_copies_every_room_that_runs_and_drops_root() -> None:
     lines = (ROOT / "deploy" / "Dockerfile").read_text().splitlines()
-    copied = {line.split()[1] for line in lines if line.startswith("COPY")}
+    copied = {source for line in lines if line.startswith("COPY") for source in line.split()[1:-1]}
+    copied = {source for source in copied if Path(source).parts[0] == source or Path(source).parts[0] not in copied}
     admitted = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert copied == admitted
     assert {"core", "conf", "stores", "producers", "jobs", "api", "dashboard", "ml", "alerts", "local"} <= copied
     assert "USER tickstream" in lines
     assert re.search(r"FROM python:3\.11\.\d+-slim", lines[1])
+
+
+def test_image_has_all_that_fetching_the_jars_needs_before_it_fetches_them(tmp_path: Path) -> None:
+    before = (ROOT / "deploy" / "Dockerfile").read_text().split("RUN IVY_CACHE")[0]
+    for line in before.splitlines():
+        if line.startswith("COPY"):
+            *sources, folder = line.split()[1:]
+            (tmp_path / folder).mkdir(exist_ok=True)
+            for source in sources:
+                shutil.copy(ROOT / source, tmp_path / folder)
+    imported = [sys.executable, "-c", "from local.jars import ROOT, ensure_jars; print(ROOT)"]
+    done = subprocess.run(imported, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == f"{tmp_path}\n", done.stderr
+    assert {"ivy.xml", "ivysettings.xml"} <= set(os.listdir(tmp_path / "conf"))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "deploy").glob("*.yml")), ids=lambda path: path.name)
