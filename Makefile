@@ -60,8 +60,9 @@ backup: $(VENV)/run.stamp ## back up the running stack into data/backups  [ARGS=
 docs: $(VENV)/run.stamp ## check the links of README.md and docs/
 	@$(RUN) -m local docs-check
 
-lab: $(VENV)/lab.stamp ## the notebooks in JupyterLab, on loopback
-	@cd notebooks && PYTHONPATH='$(CURDIR)' '$(CURDIR)/$(RUN)' -m jupyterlab --ip=127.0.0.1
+# In core mode, since Dash brings an extension of its own, which JupyterLab would ask to build with Node.
+lab: $(VENV)/lab.stamp ## the notebooks in JupyterLab, on loopback  [ARGS="--no-browser"; root needs ARGS=--allow-root]
+	@cd notebooks && PYTHONPATH='$(CURDIR)' '$(CURDIR)/$(RUN)' -m jupyterlab --ip=127.0.0.1 --core-mode $(ARGS)
 
 clean: ## remove the virtual environment, the jars and the caches; data/ stays
 	rm -rf $(VENV) .jars .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse
