@@ -20,10 +20,10 @@ from tests.timescale import root, timescale
 # They start a system of their own, for minutes.
 SYSTEMS = [f"tests/integration/test_{name}.py" for name in ("cluster", "dashboard_stack", "local_up", "local_servers")]
 # They compute on Spark for as long as all of its other tests together.
-BATCH = [f"tests/integration/test_{name}.py" for name in ("backfill_parity", "corrections_batch")]
+BATCH = [f"tests/integration/test_{name}.py" for name in ("backfill_parity", "corrections_batch", "reconcile")]
 SERVING = [
     *("tests/integration/test_api_*", "tests/integration/test_socket_*", "tests/unit"),
-    *("tests/integration/test_dashboard_browser.py", "tests/integration/test_dashboard_server.py"),
+    *(f"tests/integration/test_{name}.py" for name in ("dashboard_browser", "dashboard_server", "tls_proxy")),
 ]
 # What holds for PostgreSQL holds for TimescaleDB.
 DATABASE = [
@@ -40,7 +40,7 @@ def parts() -> dict[str, tuple[list[str], int]]:
     others = [f"--ignore-glob={path}" for path in (*SERVING, *SYSTEMS)]
     return {
         "of feeds and stores": (["-m", "not spark", *others], 0),  # and of whatever is named nowhere here
-        "of the API, and units": (["-m", "not spark", *_found(SERVING)], 0),
+        "of the API and pages, and units": (["-m", "not spark", *_found(SERVING)], 0),
         "of streams": (["-m", "spark and not alone", *streams], NICE),
         "of whole systems, and of batches": (["-m", "not alone", *_found(SYSTEMS), *BATCH], NICE),
     }

@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 from conf.settings import Settings
 from conf.topics import BARS_LIVE
 from core.records import Tick
-from local.server import free_port
+from local.server import free_port, port_is_free
 from metrics.serve import OFFSETS
 from producers.heartbeat import Heartbeat
 from producers.publish import Publisher
@@ -49,7 +49,11 @@ def eventually(condition: Callable[[], object]) -> None:
 
 @pytest.fixture
 def measured(settings: Settings) -> Settings:
-    return settings.model_copy(update={"metrics_port": free_port()})
+    """With ports for metrics of which none that a test reads is taken: an API's worker would go on to the next."""
+    offsets = (*OFFSETS.values(), OFFSETS["api"] + 1)
+    firsts = (free_port() for _ in range(100))
+    first = next(first for first in firsts if all(port_is_free(first + offset) for offset in offsets))
+    return settings.model_copy(update={"metrics_port": first})
 
 
 @pytest.fixture
