@@ -52,13 +52,16 @@ def produce(settings: Settings, batch: Sequence[Tick | bytes | tuple[int, Tick |
     Ticks go to the partition of their symbol; `(partition, record)` picks one.
     """
     producer = KafkaProducer(bootstrap_servers=settings.kafka_bootstrap, linger_ms=5)
+    sent = []
     for item in batch:
         partition, record = item if isinstance(item, tuple) else (None, item)
         value = record if isinstance(record, bytes) else msgspec.json.encode(record)
         key = b"" if isinstance(record, bytes) else record.symbol.encode()
-        producer.send(settings.topic(TICKS), key=key, value=value, partition=partition)
+        sent.append(producer.send(settings.topic(TICKS), key=key, value=value, partition=partition))
     producer.flush()
     producer.close()
+    for future in sent:
+        future.get(10)  # one that was not taken would be a tick less
 
 
 def produce_raw(
