@@ -34,6 +34,7 @@ doctor: ## what is missing on this machine, and how to get it
 
 test: $(VENV)/dev.stamp ## run the tests on servers of their own  [ARGS="-k name"]
 	@$(RUN) -m local jars >/dev/null
+	@$(RUN) -m local classes || echo 'the tests go on without; their JVMs start slower'
 	@$(RUN) $(if $(ARGS),-m pytest $(ARGS),-m tests.run)
 
 check: $(VENV)/dev.stamp ## lint, format, types and the API's contract; changes nothing

@@ -14,7 +14,7 @@ if [ $# -eq 0 ] || [ "$1" = "--help" ] || [ "$1" = "-h" ]; then
     exit 0
 fi
 
-spark_home=$("$python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))') || {
+spark_home=$("$python" -c 'import importlib.util, os; print(os.path.dirname(importlib.util.find_spec("pyspark").origin))' 2>/dev/null) || {
     echo "spark-submit.sh: pyspark is missing; run 'make up' or 'pip install -r requirements.txt'" >&2
     exit 1
 }
@@ -36,7 +36,12 @@ gc=
 options+=(--conf "spark.executor.extraJavaOptions=$jvm")
 log4j=log4j2
 [ "${TICKSTREAM_LOG_FORMAT:-}" = json ] && log4j=log4j2-json
-options+=(--driver-java-options "$jvm $gc -Dlog4j2.configurationFile=file:$root/conf/$log4j.properties ${SUBMIT_JAVA_OPTIONS:-}")
+classes=
+# `python -m local classes` makes it, for shorter starts. A JVM that it does not fit does without it.
+if [ -r "$root/.jars/driver.jsa" ]; then
+    classes="-XX:SharedArchiveFile=$root/.jars/driver.jsa -Xlog:cds=off -Xlog:cds+dynamic=off"
+fi
+options+=(--driver-java-options "$jvm $gc $classes -Dlog4j2.configurationFile=file:$root/conf/$log4j.properties ${SUBMIT_JAVA_OPTIONS:-}")
 
 case $master in
 local*) # Nobody else is to reach this driver; executors of a cluster must, so there Spark finds out its own address.

@@ -58,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_up(commands.add_parser("up", help="start the stack in the foreground; Ctrl-C stops all of it"))
     _add_jars(commands.add_parser("jars", help="fetch the JVM jars of conf/ivy.xml into .jars"))
     for name, run, text in (
+        (
+            "classes",
+            _classes,
+            "archive the JVMs' classes in .jars, once: brokers and drivers start sooner, with less CPU",
+        ),
         ("down", _down, "stop the stack of this folder, or what a killed one left behind"),
         ("status", _status, "what runs here"),
         ("doctor", _doctor, "what is missing here, and how to get it"),
@@ -147,6 +152,13 @@ def _jars(options: argparse.Namespace) -> int:
         print(",".join(str(path) for path in sorted(folder.glob("*.jar"))))
     else:
         print(f"{jars.connector}\n{jars.broker}")
+    return 0
+
+
+def _classes(_: argparse.Namespace) -> int:
+    from local.classes import ensure_classes
+
+    ensure_classes(lambda text: print(text, file=sys.stderr, flush=True))
     return 0
 
 

@@ -38,6 +38,8 @@ def examine() -> list[Finding]:
     findings = [check() for check in checks]
     if any(_installed(name) is None for name, _ in _pins()):
         return findings
+    if findings[1].well:
+        findings.append(_classes())
     from local.stack import given_servers, status
 
     findings += [_port("api"), _port("dashboard")]
@@ -123,6 +125,13 @@ def _jars() -> Finding:
     return Finding(
         "jars", "not fetched, or not those of conf/ivy.xml", False, "python -m local jars (`make up` does it)"
     )
+
+
+def _classes() -> Finding:
+    from local.classes import up_to_date as archived
+
+    made = archived()
+    return Finding("classes", "archived" if made else "not archived: `python -m local classes` makes starts shorter")
 
 
 def _disk() -> Finding:

@@ -47,7 +47,7 @@ def ensure_jars(folder: Path = FOLDER, attempts: int = ATTEMPTS) -> Jars:
     Raises LocalError when Java is missing or the network stays down.
     """
     if not up_to_date(folder):
-        with _locked(folder / "lock"):
+        with locked(folder / "lock"):
             if not up_to_date(folder):
                 _fetch(folder, attempts)
     return Jars(**{name: folder / name for name in SETS})
@@ -57,7 +57,7 @@ def up_to_date(folder: Path = FOLDER) -> bool:
     """Whether the folder holds exactly what conf/ivy.xml asks for, judged by the stamp and by file sizes."""
     try:
         stamp = json.loads((folder / "stamp.json").read_text())
-        return bool(stamp["ivy"] == _ivy_hash() and stamp["files"] == _sizes(folder))
+        return bool(stamp["ivy"] == _ivy_hash() and stamp["files"] == sizes(folder))
     except (OSError, ValueError, KeyError):
         return False
 
@@ -84,13 +84,13 @@ def _fetch(folder: Path, attempts: int) -> None:
     """Replace the sets as a whole, so that no jar of an older version stays on a classpath."""
     fresh = folder / "fresh"
     shutil.rmtree(fresh, ignore_errors=True)
-    with _locked(_cache() / "lock"):
+    with locked(_cache() / "lock"):
         _retry(fresh, attempts)
     for name in SETS:
         shutil.rmtree(folder / name, ignore_errors=True)
         (fresh / name).rename(folder / name)
     shutil.rmtree(fresh)
-    (folder / "stamp.json").write_text(json.dumps({"ivy": _ivy_hash(), "files": _sizes(folder)}, indent=1))
+    (folder / "stamp.json").write_text(json.dumps({"ivy": _ivy_hash(), "files": sizes(folder)}, indent=1))
 
 
 def _retry(folder: Path, attempts: int) -> None:
@@ -174,14 +174,14 @@ def _ivy_hash() -> str:
     return hashlib.sha256(IVY_FILE.read_bytes()).hexdigest()
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def sizes(folder: Path) -> dict[str, int]:
     return {
         f"{name}/{path.name}": path.stat().st_size for name in SETS for path in sorted((folder / name).glob("*.jar"))
     }
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Only one process at a time: two clones, or `up` beside the tests, may want the jars at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:

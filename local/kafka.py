@@ -5,15 +5,18 @@ import os
 import signal
 import subprocess
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from confluent_kafka.admin import AdminClient
 
+from local.classes import options as class_options
 from local.errors import LocalError
 from local.jars import ensure_jars, java, pyspark_jars
 from local.server import HOST, Server
 
 # The session timeout is how long a broker restarted after a crash waits for its own ghost to expire: 9 s by default.
+# Where nothing happens, a controller writes two records a second for its followers to see it: there are none.
 # The cleaner of `bars.live`, unthrottled, takes a core in bursts and makes G1 stop the broker: it was the tail of live
 # (docs/decisions/0004).
 _PROPERTIES = """\
@@ -36,6 +39,7 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
+metadata.max.idle.interval.ms=0
 log.cleaner.io.max.bytes.per.second=16777216
 log.cleaner.dedupe.buffer.size=33554432
 num.network.threads=2
@@ -63,9 +67,13 @@ class Kafka(Server):
     name = "kafka"
     stop_signal = signal.SIGTERM
 
-    def __init__(self, folder: Path, port: int | None = None, heap: str = "1g") -> None:
+    def __init__(
+        self, folder: Path, port: int | None = None, heap: str = "1g", classes_into: Path | None = None
+    ) -> None:
+        """`classes_into`: where to write an archive of its classes as it ends, instead of using one."""
         super().__init__(folder, port)
         self._heap = heap
+        self._classes = [f"-XX:ArchiveClassesAtExit={classes_into}"] if classes_into else class_options("broker")
 
     @property
     def url(self) -> str:
@@ -87,7 +95,7 @@ class Kafka(Server):
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
         options = ("-t", cluster, "-c", "server.properties", *self._format_options())
-        command = self._java("kafka.tools.StorageTool", "format", *options)
+        command = self._java("kafka.tools.StorageTool", "format", *options, options=class_options("broker"))
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
         if done.returncode != 0:
             raise LocalError(f"kafka: formatting {self.folder} failed: {(done.stderr or done.stdout).strip()}")
@@ -96,11 +104,11 @@ class Kafka(Server):
         return []
 
     def _command(self) -> list[str]:
-        return self._java("kafka.Kafka", "server.properties")
+        return self._java("kafka.Kafka", "server.properties", options=self._classes)
 
-    def _java(self, main: str, *args: str) -> list[str]:
+    def _java(self, main: str, *args: str, options: Sequence[str] = ()) -> list[str]:
         return [
-            *(java(), f"-Xms{self._heap}", f"-Xmx{self._heap}", *_COLLECTING),
+            *(java(), f"-Xms{self._heap}", f"-Xmx{self._heap}", *_COLLECTING, *options),
             "-Dlog4j2.configurationFile=log4j2.properties",
             *("-cp", _classpath(), main, *args),
         ]

@@ -21,6 +21,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from conf.settings import Settings
+from local.classes import options as class_options
 from local.kafka import Kafka
 from local.postgres import Postgres
 from local.redis import Redis
@@ -32,12 +33,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests are over before the optimising compiler of their JVMs has earned what it costs: without it brokers and Spark
 # need a third less CPU. It would take most of the room for code along, which the one Spark session of a run fills.
-# Classes are not verified, as in spark-submit.sh.
+# Classes are not verified, as in spark-submit.sh, and come from an archive, those of Spark's workers too.
 _JAVA_OPTIONS = (
     "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
     " -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 )
-os.environ.setdefault("JDK_JAVA_OPTIONS", _JAVA_OPTIONS)
+os.environ.setdefault("JDK_JAVA_OPTIONS", " ".join([_JAVA_OPTIONS, *class_options("driver")]))
 
 # Tests run side by side, and the ports of metrics are one each for a machine: who tests them asks for some.
 os.environ.setdefault("TICKSTREAM_METRICS_PORT", "0")
