@@ -3,6 +3,7 @@
 .venv/bin/python -m benchmarks.observing
 """
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -86,4 +87,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.observing", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     sys.stdout.write(table(rows()) + "\n")
