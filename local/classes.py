@@ -42,7 +42,7 @@ def up_to_date(folder: Path = FOLDER) -> bool:
 
 
 def ensure_classes(say: Say, folder: Path = FOLDER) -> None:
-    """Make the archives, unless they are there already: half a minute of two cores.
+    """Make the archives, which takes a minute or two, unless they are there already.
 
     Raises LocalError when the run that makes them fails; nothing depends on them.
     """

@@ -38,7 +38,7 @@ def examine() -> list[Finding]:
     findings = [check() for check in checks]
     if any(_installed(name) is None for name, _ in _pins()):
         return findings
-    if findings[1].well:
+    if all(finding.well for finding in findings if finding.subject == "java"):
         findings.append(_classes())
     from local.stack import given_servers, status
 

@@ -175,6 +175,7 @@ def _ivy_hash() -> str:
 
 
 def sizes(folder: Path) -> dict[str, int]:
+    """Of each jar of the two sets in a folder, in bytes."""
     return {
         f"{name}/{path.name}": path.stat().st_size for name in SETS for path in sorted((folder / name).glob("*.jar"))
     }

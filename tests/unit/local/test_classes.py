@@ -1,12 +1,15 @@
 """Archives of classes: used where they are, made again where Java or the jars are others. No JVM here."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from local import classes, jars
 from local.classes import NAMES, options, up_to_date
+from local.jars import ROOT
 
 
 @pytest.fixture
@@ -65,3 +68,27 @@ def test_a_run_that_fails_leaves_no_archive(made: Path, monkeypatch: pytest.Monk
     with pytest.raises(classes.LocalError):
         classes.ensure_classes(lambda _: None, made)
     assert not any(options(name, made) for name in NAMES)
+
+
+def submitted(root: Path) -> str:
+    """What the spark-submit.sh of a folder tells a Spark that only repeats it."""
+    spark = root / "pyspark" / "bin" / "spark-submit"
+    spark.parent.mkdir(parents=True, exist_ok=True)
+    spark.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    python = root / "python"
+    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && echo {root}/pyspark || echo a.jar\n')
+    for program in (spark, python):
+        program.chmod(0o755)
+    shutil.copy(ROOT / "spark-submit.sh", root)
+    command = [str(root / "spark-submit.sh"), "job.py"]
+    done = subprocess.run(command, env={"PATH": "/usr/bin:/bin", "SUBMIT_PYTHON": str(python)}, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode()
+
+
+def test_a_submitted_driver_is_told_the_same_as_python_would(tmp_path: Path) -> None:
+    folder = tmp_path / ".jars"
+    folder.mkdir()
+    assert "SharedArchiveFile" not in submitted(tmp_path)
+    (folder / "driver.jsa").write_bytes(b"archive")
+    assert f" {' '.join(options('driver', folder))} " in submitted(tmp_path)
