@@ -325,6 +325,11 @@ class Settings(BaseModel):
         names = frozenset(name.strip() for name in self.symbols.split(",") if name.strip())
         return names or None
 
+    @property
+    def future_tolerance_us(self) -> int:
+        """`future_tolerance_seconds` in microseconds, the unit of all stamps."""
+        return int(self.future_tolerance_seconds * 1_000_000)
+
     def topic(self, name: str) -> str:
         """The full name of a topic of `conf.topics`."""
         return self.topic_prefix + name

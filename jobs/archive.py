@@ -1,4 +1,4 @@
-"""The archive query's rows: accepted ticks for the tick log, everything else for `ticks.dead`, in one pass."""
+"""The archive query's rows: accepted ticks for the tick log, everything else for `ticks.dead`."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,15 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from conf.settings import Settings
 from core.validate import REASONS
-from jobs.ticks import identity
+from jobs.recognise import ARCHIVE_SCHEMA, recognise
+from jobs.ticks import identity, parse
 from stores.schema import TICK_SCHEMA
 
 Header = tuple[str, bytes]
 
+RECORD_COLUMNS = ("key", "value", "partition", "offset", "timestamp")
 _AMOUNTS = ("price", "size")
 # Kafka's clients refuse a record of more than 1,000,000 bytes, headers included.
 _MOST_VALUE, _MOST_KEY = 900_000, 50_000
@@ -29,8 +32,21 @@ class DeadLetter:
     offset: int
 
 
+def archived(batch: DataFrame, settings: Settings) -> pa.Table:
+    """The archive rows of a micro-batch of Kafka records, as ARCHIVE_SCHEMA has them.
+
+    Spark looks at the records alone that `jobs.recognise` leaves to it: a second job where there are any.
+    """
+    records = batch.select(*RECORD_COLUMNS).toArrow()
+    rows, left = recognise(records, settings.known_symbols, settings.future_tolerance_us)
+    if not left.num_rows:
+        return rows
+    judged = archive_rows(parse(batch.sparkSession.createDataFrame(left), settings)).toArrow()
+    return pa.concat_tables([rows, judged.cast(ARCHIVE_SCHEMA)])
+
+
 def archive_rows(parsed: DataFrame) -> DataFrame:
-    """The columns of TICK_SCHEMA, and beside them reason, key and value, which are null for a tick."""
+    """The columns of ARCHIVE_SCHEMA: those of TICK_SCHEMA, and beside them what is null for a tick."""
     refused = F.col("reason").isNotNull()
     known = {
         "event_time": F.timestamp_micros("event_us"),

@@ -135,7 +135,7 @@ class Pacemaker:
             stamp = msgspec.json.decode(value or b"", type=_Stamp)
         except msgspec.DecodeError:
             return False
-        latest = appended_ms * 1000 + int(self._settings.future_tolerance_seconds * 1_000_000)
+        latest = appended_ms * 1000 + self._settings.future_tolerance_us
         if not MIN_EVENT_US <= stamp.event_us <= latest:
             return False
         self._newest[number] = max(self._newest.get(number, 0), stamp.event_us)

@@ -24,7 +24,7 @@ from conf.topics import BARS_LIVE
 from core import rulesets
 from core.clock import Clock
 from jobs.anomalies import FinalAnomalies
-from jobs.archive import archive_rows
+from jobs.archive import archived
 from jobs.bars import as_final, bars, to_json
 from jobs.indicators import BatchIndicators, FinalIndicators, History
 from jobs.pace import Pace
@@ -179,8 +179,8 @@ def _watermark_us(spark: SparkSession, closed: pa.Table) -> int | None:
 
 
 def _archive(spark: SparkSession, settings: Settings, write: Callable[[pa.Table], None]) -> DataStreamWriter:
-    rows = archive_rows(parse(read_topic(spark, settings, settings.max_ticks_per_batch), settings))
-    return rows.writeStream.outputMode("append").foreachBatch(lambda batch, _: write(batch.toArrow()))
+    records = read_topic(spark, settings, settings.max_ticks_per_batch)
+    return records.writeStream.outputMode("append").foreachBatch(lambda batch, _: write(archived(batch, settings)))
 
 
 def _ruleset(settings: Settings) -> rulesets.Ruleset:

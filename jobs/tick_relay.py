@@ -54,7 +54,7 @@ class TickRelay:
         self._settings = settings
         self._topic = settings.topic(TICKS)
         self._known = settings.known_symbols
-        self._tolerance_us = int(settings.future_tolerance_seconds * 1_000_000)
+        self._tolerance_us = settings.future_tolerance_us
         self._client = redis.Redis.from_url(
             settings.redis_url.get_secret_value(),
             socket_timeout=TIMEOUT_SECONDS,

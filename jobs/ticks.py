@@ -86,8 +86,8 @@ def parse(records: DataFrame, settings: Settings) -> DataFrame:
         F.from_json(F.col("value").cast("string"), _RECORD).alias("tick"),
     ).select("*", "tick.*")
     fields = fields.withColumn("trade_id", given_id(F.col("trade_id")))
-    tolerance_us = int(settings.future_tolerance_seconds * 1_000_000)
-    reason = first_reason(text_amounts(), settings.known_symbols, tolerance_us, F.col("appended_us"))
+    known, ahead_us = settings.known_symbols, settings.future_tolerance_us
+    reason = first_reason(text_amounts(), known, ahead_us, F.col("appended_us"))
     return fields.withColumn("parsed", _any_field()).withColumn("reason", reason).drop("tick", "parsed")
 
 

@@ -121,7 +121,7 @@ class Publisher:
         self._max_record_bytes = max_record_bytes
         self._clock = clock or SystemClock()
         self._known = settings.known_symbols
-        self._tolerance_us = int(settings.future_tolerance_seconds * 1_000_000)
+        self._tolerance_us = settings.future_tolerance_us
         self._producer = Producer(
             {
                 **kafka_client(settings),

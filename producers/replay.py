@@ -200,8 +200,8 @@ class Replay:
     def _without_refused(
         self, ticks: pd.DataFrame, due_us: np.ndarray, progress: Progress
     ) -> tuple[pd.DataFrame, np.ndarray]:
-        tolerance_us = int(self._settings.future_tolerance_seconds * SECOND_US)
-        problems = refused(ticks, self._settings.known_symbols, self._clock, tolerance_us)
+        settings = self._settings
+        problems = refused(ticks, settings.known_symbols, self._clock, settings.future_tolerance_us)
         if not problems:
             return ticks, due_us
         rows = list(problems)

@@ -104,9 +104,8 @@ def _tick(settings: Settings, record: Record) -> Tick:
         tick = _decoder.decode(record.value)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise InvalidTick("malformed") from None
-    tolerance_us = int(settings.future_tolerance_seconds * 1_000_000)
-    known = settings.known_symbols
-    check(tick, now_us=record.stamp_ms * 1000, future_tolerance_us=tolerance_us, known_symbols=known)
+    known, ahead_us = settings.known_symbols, settings.future_tolerance_us
+    check(tick, now_us=record.stamp_ms * 1000, future_tolerance_us=ahead_us, known_symbols=known)
     return tick
 
 

@@ -1,0 +1,156 @@
+"""Records of `ticks` judged without Spark are what Spark says that they are, to the last byte."""
+
+import json
+import random
+
+import msgspec
+import pyarrow as pa
+import pytest
+
+from conf.settings import Settings
+from core.records import KINDS, Tick
+from jobs.archive import archive_rows, archived
+from jobs.recognise import ARCHIVE_SCHEMA, recognise
+from jobs.ticks import parse
+from producers.publish import encode
+from tests.factories import heartbeat
+from tests.factories import tick as make_tick
+from tests.integration.test_stream_bad_input import NOW_US, bad_records, generated_ticks, good
+from tests.streaming import kafka_records
+
+pytestmark = pytest.mark.spark
+
+STRICT = Settings(symbols="AAPL,OK")
+SPECIAL = b'"\\{}[]:,. \n\x00\x7f\xff019-+eE'
+
+
+def usual(rng: random.Random) -> Tick:
+    """A tick as producers send them: any kind, any of the fields that may be absent."""
+    kind = rng.choice([*KINDS, "trade", "trade"])
+    if kind == "heartbeat":
+        return heartbeat(event_us=NOW_US - rng.randrange(10**9), seq=rng.randrange(10**6))
+    return make_tick(
+        kind=kind,
+        symbol=rng.choice(["AAPL", "BRK.B", "XRP/ETH", "a'b~}|]^", "!" * 32]),
+        event_us=NOW_US - rng.randrange(10**12),
+        price=rng.choice(["1", "0.00000001", "9999999999.99999999", "0001.50", None if kind == "cancel" else "3"]),
+        size=rng.choice(["0", "1", "999.00000000", None if kind == "cancel" else "0.5"]),
+        trade_id=rng.choice(["7", "x y", "T" * 200, None if kind in ("trade", "heartbeat") else "1"]),
+        seq=rng.choice([0, -1, (1 << 33) - 1, 1 - (1 << 33)]),
+        venue=rng.choice([None, "", "N"]),
+        conditions=rng.choice([None, "", "1f", "[x]"]),
+        reported_us=rng.choice([None, 0, -5, NOW_US]),
+        received_us=rng.choice([NOW_US, 0, -1]),
+    )
+
+
+def rewritten(rng: random.Random, tick: Tick) -> bytes:
+    """The same tick as others may write it: any order, spaces, nulls, escapes."""
+    fields = list(json.loads(encode(tick)).items())
+    rng.shuffle(fields)
+    if rng.random() < 0.3:
+        fields += [(name, None) for name in ("venue", "conditions", "reported_us") if name not in dict(fields)]
+    separators = rng.choice([(",", ":"), (", ", ": "), (" ,", " :")])
+    text = json.dumps(dict(fields), separators=separators)
+    return (text.replace("A", "\\u0041") if rng.random() < 0.1 else text).encode()
+
+
+def disturbed(rng: random.Random, value: bytes) -> bytes:
+    """One or two bytes put in, taken away or replaced."""
+    data = bytearray(value)
+    for _ in range(rng.choice([1, 1, 2])):
+        at, byte = rng.randrange(len(data)), rng.choice(SPECIAL)
+        how = rng.randrange(4)
+        if how == 0:
+            data.insert(at, byte)
+        elif how == 1:
+            data[at] = byte
+        elif how == 2:
+            del data[at]
+        else:  # a digit for a digit: good JSON, another number
+            data[at] = rng.choice(b"0123456789") if chr(data[at]).isdigit() else data[at]
+    return bytes(data)
+
+
+def awkward() -> list[bytes | None]:
+    """What could slip out of the row that it belongs to, or be read in two ways."""
+    one = good()
+    text = one.decode()
+    return [
+        one + one,  # two ticks in one record, and then
+        b"",  # none
+        None,
+        one[:40],  # one tick in two records
+        one[40:],
+        one[:-1] + b"\n}",
+        one + b"\n",
+        one + b" trailing",
+        text.replace('"symbol": "OK"', '"symbol": "OK", "Symbol": "NO"').encode(),
+        text.replace('"venue": "V"', '"venue": "V", "more": {"symbol": "NO"}').encode(),
+        text.replace('"conditions": null', '"conditions": "\\u0022"').encode(),
+        text.replace('"seq": 1', '"seq": 01').encode(),
+        text.replace('"seq": 1', '"seq": -0').encode(),
+        text.replace('"seq": 1', '"seq": 1.0').encode(),
+        text.replace('"seq": 1', '"seq": "1"').encode(),
+        text.replace('"v": 1', '"v": 10').encode(),
+        text.replace('"v": 1', '"v": true').encode(),
+        good(reported_us=2**63 - 1),
+        good(received_us=999_999_999_999_999_999),
+        good(received_us=-(2**63)),
+        good(conditions="c" * 245),  # with source, venue and trade id 256 characters, the most that there may be
+        good(conditions="c" * 246),
+        good(conditions="c" * 5000),
+        b"\xef\xbb\xbf" + one,
+    ]
+
+
+def both_ways(spark, settings: Settings, values: list[bytes | None]) -> tuple[list[dict], list[dict]]:
+    """Archive rows by way of `recognise`, and by Spark alone, each in order of their offsets."""
+    batch = kafka_records(spark, [(n % 3, value) for n, value in enumerate(values)], NOW_US)
+    alone = archive_rows(parse(batch, settings)).toArrow().cast(ARCHIVE_SCHEMA)
+    return in_order(archived(batch, settings)), in_order(alone)
+
+
+def in_order(rows: pa.Table) -> list[dict]:
+    assert rows.schema == ARCHIVE_SCHEMA
+    return rows.sort_by("from_offset").to_pylist()
+
+
+def left_to_spark(spark, settings: Settings, values: list[bytes]) -> list[bytes]:
+    records = kafka_records(spark, [(0, value) for value in values], NOW_US).toArrow()
+    return recognise(records, settings.known_symbols, settings.future_tolerance_us)[1]["value"].to_pylist()
+
+
+@pytest.mark.parametrize("settings", [Settings(), STRICT], ids=["any symbol", "strict"])
+def test_archive_rows_are_those_that_spark_alone_makes(spark, settings: Settings) -> None:
+    rng = random.Random(20)
+    ticks = [usual(rng) for _ in range(600)]
+    values = [encode(tick) for tick in ticks] + [rewritten(rng, tick) for tick in ticks]
+    values += [disturbed(rng, rng.choice(values)) for _ in range(4000)]
+    values += [msgspec.json.encode(tick) for tick in generated_ticks(400)]
+    bad = [value for _, value in bad_records(NOW_US) if len(value or b"") < 100_000]
+    mine, spark_alone = both_ways(spark, settings, [*values, *awkward(), *bad])
+    different = [(m, s) for m, s in zip(mine, spark_alone, strict=True) if m != s]
+    assert not different
+    good_rows = [row for row in mine if row["reason"] is None]
+    assert {row["kind"] for row in good_rows} == {"trade", "correct", "cancel"}
+    assert len(good_rows) > 500 and len({row["reason"] for row in mine}) > 12
+    left = left_to_spark(spark, settings, values)
+    assert len(values) - len(left) > len(good_rows) / 2
+
+
+def test_what_producers_write_needs_no_spark(spark) -> None:
+    rng = random.Random(21)
+    ticks = [usual(rng) for _ in range(500)]
+    as_python_does = [json.dumps(json.loads(encode(tick))).encode() for tick in ticks]
+    assert left_to_spark(spark, Settings(), [encode(tick) for tick in ticks] + as_python_does) == []
+    assert left_to_spark(spark, STRICT, [encode(make_tick(symbol="NOPE")), encode(heartbeat())]) == [
+        encode(make_tick(symbol="NOPE"))
+    ]
+
+
+@pytest.mark.parametrize(("once", "twice"), [('"v": 1', '"v": 1, "v": 1'), ('"size": "2"', '"size": "2", "size": "3"')])
+def test_a_record_that_names_a_field_twice_takes_no_other_with_it(spark, once: str, twice: str) -> None:
+    values = [good(trade_id=str(n)) for n in range(5)]
+    mine, spark_alone = both_ways(spark, Settings(), [*values, good().replace(once.encode(), twice.encode()), *values])
+    assert mine == spark_alone and len(mine) == 11
