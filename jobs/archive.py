@@ -15,7 +15,8 @@ from stores.schema import TICK_SCHEMA
 
 Header = tuple[str, bytes]
 
-RECORD_COLUMNS = ("key", "value", "partition", "offset", "timestamp")
+LONGEST = 1024  # bytes of a record; its own fields bound a tick of usual writing to some 700
+MOST_LEFT = 10_000  # records, of at most LONGEST bytes, that are handed back to Spark
 _AMOUNTS = ("price", "size")
 # Kafka's clients refuse a record of more than 1,000,000 bytes, headers included.
 _MOST_VALUE, _MOST_KEY = 900_000, 50_000
@@ -35,12 +36,17 @@ class DeadLetter:
 def archived(batch: DataFrame, settings: Settings) -> pa.Table:
     """The archive rows of a micro-batch of Kafka records, as ARCHIVE_SCHEMA has them.
 
-    Spark looks at the records alone that `jobs.recognise` leaves to it: a second job where there are any.
+    Spark looks only at the records that `jobs.recognise` leaves to it, in a second job; or at all of them, where these
+    are too many or too long to be handed back.
     """
-    records = batch.select(*RECORD_COLUMNS).toArrow()
-    rows, left = recognise(records, settings.known_symbols, settings.future_tolerance_us)
+    size = F.coalesce(F.length("key"), F.lit(0)) + F.coalesce(F.length("value"), F.lit(0))
+    told = [F.when(size <= LONGEST, F.col(name)).alias(name) for name in ("key", "value")]
+    records = batch.select(*told, "partition", "offset", "timestamp", (size > LONGEST).alias("long")).toArrow()
+    rows, left = recognise(records.drop_columns("long"), settings.known_symbols, settings.future_tolerance_us)
     if not left.num_rows:
         return rows
+    if left.num_rows > MOST_LEFT or pc.any(records["long"]).as_py():
+        return archive_rows(parse(batch, settings)).toArrow().cast(ARCHIVE_SCHEMA)
     judged = archive_rows(parse(batch.sparkSession.createDataFrame(left), settings)).toArrow()
     return pa.concat_tables([rows, judged.cast(ARCHIVE_SCHEMA)])
 

@@ -30,7 +30,6 @@ ARCHIVE_SCHEMA = pa.schema(
 )
 _PRICED = ("trade", "correct")
 _TEXTS = ("source", "venue", "trade_id", "conditions")
-_LONGEST = 4096  # bytes; no tick of usual writing comes near
 
 _TEXT, _NUMBER, _DECIMAL = r'"[ !#-\[\]-~]*"', "-?(?:0|[1-9][0-9]{0,17})", f'"{DECIMAL_PATTERN}"'
 # Field -> how it is written, and as what it is read.
@@ -65,8 +64,7 @@ def recognise(records: pa.Table, known_symbols: frozenset[str] | None, tolerance
     rows, left = [ARCHIVE_SCHEMA.empty_table()], [records.schema.empty_table()]
     for batch in records.to_batches():
         told = pa.Table.from_batches([batch])
-        short = pc.less_equal(pc.binary_length(told["value"]), _LONGEST)
-        usual = _all(short, pc.match_substring_regex(told["value"], _WRITTEN))
+        usual = _all(pc.match_substring_regex(told["value"], _WRITTEN))
         written = told.filter(usual)
         fields = _fields(written["value"])
         if fields is None:

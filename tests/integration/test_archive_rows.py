@@ -9,7 +9,8 @@ import pytest
 
 from conf.settings import Settings
 from core.records import KINDS, Tick
-from jobs.archive import archive_rows, archived
+from jobs import archive
+from jobs.archive import LONGEST, archive_rows, archived
 from jobs.recognise import ARCHIVE_SCHEMA, recognise
 from jobs.ticks import parse
 from producers.publish import encode
@@ -99,7 +100,6 @@ def awkward() -> list[bytes | None]:
         good(received_us=-(2**63)),
         good(conditions="c" * 245),  # with source, venue and trade id 256 characters, the most that there may be
         good(conditions="c" * 246),
-        good(conditions="c" * 5000),
         b"\xef\xbb\xbf" + one,
     ]
 
@@ -154,3 +154,14 @@ def test_a_record_that_names_a_field_twice_takes_no_other_with_it(spark, once: s
     values = [good(trade_id=str(n)) for n in range(5)]
     mine, spark_alone = both_ways(spark, Settings(), [*values, good().replace(once.encode(), twice.encode()), *values])
     assert mine == spark_alone and len(mine) == 11
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [[good(conditions="c" * 2000)], [good(more="m" * LONGEST)], [b" " + good(), good() + b"\n", None]],
+    ids=["refused, too long", "a tick, too long", "too many"],
+)
+def test_spark_judges_all_where_the_rest_is_too_much(spark, monkeypatch: pytest.MonkeyPatch, unusual: list) -> None:
+    monkeypatch.setattr(archive, "MOST_LEFT", 2)
+    mine, spark_alone = both_ways(spark, Settings(), [good(trade_id="1"), *unusual, good(trade_id="2")])
+    assert mine == spark_alone and len(mine) == 2 + len(unusual)
