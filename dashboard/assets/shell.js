@@ -88,7 +88,7 @@
 
   function onKey(event) {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) { return; }
-    if (performance.now() < chordUntil) {
+    if (event.timeStamp < chordUntil) {  // when it was pressed: a busy page may hear of it much later
       chordUntil = 0;
       const link = keyed().get(event.key);
       if (link) { event.preventDefault(); event.stopPropagation(); link.click(); }
