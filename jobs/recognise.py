@@ -93,6 +93,7 @@ def _are_ticks(
     """`core.validate` of fields of usual writing, False where one is missing."""
     kind, symbol, event_us = fields["kind"], fields["symbol"], fields["event_us"]
     price, size = (fields[name].cast(pa.float64()) for name in ("price", "size"))
+    good_amounts = pc.and_(pc.greater(price, 0), pc.less(pc.multiply(price, size), MAX_NOTIONAL_UNITS))
     lengths = {name: pc.fill_null(pc.binary_length(fields[name]), 0) for name in _TEXTS}
     checks = [
         pc.is_valid(fields["v"]),
@@ -104,7 +105,7 @@ def _are_ticks(
         pc.greater(lengths["source"], 0),
         pc.less_equal(functools.reduce(pc.add, lengths.values()), MAX_TEXT_LENGTH),
         pc.less(pc.abs(fields["seq"]), SEQ_LIMIT),
-        pc.if_else(_among(kind, _PRICED), pc.and_(pc.greater(price, 0), _worth_less(price, size)), True),
+        pc.if_else(_among(kind, _PRICED), good_amounts, True),
         pc.if_else(_among(kind, AMENDING), pc.greater(lengths["trade_id"], 0), True),
     ]
     if known_symbols is not None:
@@ -112,17 +113,12 @@ def _are_ticks(
     return _all(*checks)
 
 
-def _worth_less(price: pa.ChunkedArray, size: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.less(pc.multiply(price, size), MAX_NOTIONAL_UNITS)
-
-
 def _archive_rows(records: pa.Table, fields: pa.Table) -> pa.Table:
     """`jobs.archive.archive_rows` of ticks."""
-    nothing = {name: pa.nulls(len(fields), kind) for name, kind in (("reason", pa.string()), ("value", pa.binary()))}
     trade_id = _where(pc.not_equal(fields["trade_id"], ""), fields["trade_id"])
     priced = _among(fields["kind"], _PRICED)
-    made = nothing | {
-        "key": nothing["value"],
+    made = {
+        **{name: pa.nulls(len(fields)) for name in ("reason", "key", "value")},
         "from_partition": records["partition"],
         "from_offset": records["offset"],
         "event_time": fields["event_us"],
