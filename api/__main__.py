@@ -11,11 +11,8 @@ with loading():
     import sys
     from collections.abc import Sequence
 
-    from api import metering
-    from api.app import create_app
     from api.security import commands
     from api.security.gate import always_closed, refuse_without_keys
-    from api.workers import serve
     from conf.logs import configure_logs
     from conf.settings import Settings, load_settings, variable
     from core.errors import ConfigError, StoreUnavailable, TickstreamError
@@ -39,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _serve(arguments: Sequence[str]) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
+    with loading():  # not for the other commands, which need neither
+        from api import metering
+        from api.app import create_app
+        from api.workers import serve
     try:
         settings = _settings(options)
         _check_keys(settings)

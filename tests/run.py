@@ -1,9 +1,9 @@
-"""The whole suite in four processes side by side, each with one broker, one PostgreSQL and one Redis.
+"""The whole suite in five processes side by side, each with one broker, one PostgreSQL and one Redis.
 
-Much of each is waiting for servers, so all together take little longer than what they compute needs. The two in which
-JVMs compute stand back: the others have the tighter deadlines. `make test ARGS=…` runs pytest itself.
+Much of each is waiting for servers, so all together take little longer than what they compute needs. Those in which
+JVMs and units compute stand back: the others have the tighter deadlines. `make test ARGS=…` runs pytest itself.
 
-Where this machine has a TimescaleDB, a fifth one runs the tests of the database on it, too.
+Where this machine has a TimescaleDB, a sixth one runs the tests of the database on it, too.
 """
 
 import os
@@ -22,9 +22,10 @@ SYSTEMS = [f"tests/integration/test_{name}.py" for name in ("cluster", "dashboar
 # They compute on Spark for as long as all of its other tests together.
 BATCH = [f"tests/integration/test_{name}.py" for name in ("backfill_parity", "corrections_batch", "reconcile")]
 SERVING = [
-    *("tests/integration/test_api_*", "tests/integration/test_socket_*", "tests/unit"),
+    *("tests/integration/test_api_*", "tests/integration/test_socket_*"),
     *(f"tests/integration/test_{name}.py" for name in ("dashboard_browser", "dashboard_server", "tls_proxy")),
 ]
+UNITS = ["tests/unit"]
 # What holds for PostgreSQL holds for TimescaleDB.
 DATABASE = [
     *(f"tests/integration/test_{name}.py" for name in ("timescaledb", "reconcile_candidates", "api_paging", "backup")),
@@ -37,10 +38,11 @@ def parts() -> dict[str, tuple[list[str], int]]:
     """The arguments of pytest and the niceness of each process; the first one's output is shown as it comes."""
     spark = [path for path in sorted(glob("tests/**/test_*.py", recursive=True)) if "mark.spark" in _text(path)]
     streams = [path for path in spark if path not in BATCH]
-    others = [f"--ignore-glob={path}" for path in (*SERVING, *SYSTEMS)]
+    others = [f"--ignore-glob={path}" for path in (*SERVING, *UNITS, *SYSTEMS)]
     return {
         "of feeds and stores": (["-m", "not spark", *others], 0),  # and of whatever is named nowhere here
-        "of the API and pages, and units": (["-m", "not spark", *_found(SERVING)], 0),
+        "of the API and pages": (["-m", "not spark", *_found(SERVING)], 0),
+        "of units": (["-m", "not spark", *UNITS], NICE),
         "of streams": (["-m", "spark and not alone", *streams], NICE),
         "of whole systems, and of batches": (["-m", "not alone", *_found(SYSTEMS), *BATCH], NICE),
     }

@@ -1,6 +1,8 @@
 """The registry of sources and their commands."""
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,3 +23,13 @@ def test_every_module_with_a_command_is_registered() -> None:
         f"producers.{path.stem}" for path in folder.glob("*.py") if "\ndef add_arguments(" in path.read_text()
     }
     assert with_command == set(SOURCES.values())
+
+
+def test_a_command_loads_no_other() -> None:
+    code = (
+        "import sys\nfrom producers.__main__ import main\ntry: main(['parse', '--help'])\nfinally: print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {name for name in SOURCES.values() if name in loaded} == {"producers.parse"}
+    assert "pandas" not in loaded
