@@ -9,11 +9,12 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 
 import msgspec
 import structlog
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from conf.kafka import kafka_client
 from conf.logs import configure_logs
@@ -37,7 +38,7 @@ from stores.retry import pause_before, retrying
 # Rows taken at once: what piles up while a write is under way is conflated, so load shortens the queue.
 BATCH_ROWS = 2_000
 COMMIT_SECONDS = 1.0
-# A Redis that was killed may have lost its last second; a minute is read again, which changes nothing it kept.
+# A Redis that was killed may have lost its last second; the minute before is read again, which changes nothing it kept.
 REWIND_SECONDS = 60.0
 COORDINATOR_SECONDS = 60.0
 # Enough of a step to tell its latencies by; all of them would cost a percent of a core.
@@ -110,6 +111,8 @@ class Relay:
         self._indicators = live_indicators(settings)
         self._committed_at = time.monotonic()
         self._fresh_since_us = 0
+        # Partition -> next offset, as it was in each second of the last REWIND_SECONDS of work.
+        self._stood: deque[dict[int, int]] = deque(maxlen=int(REWIND_SECONDS / COMMIT_SECONDS))
         self.read = 0
         self.conflated = 0
         self.written = 0
@@ -189,7 +192,9 @@ class Relay:
         )
         count = partition_count(self._settings, self._topic)
         asked = [TopicPartition(self._topic, number) for number in range(count)]
-        consumer.assign(retrying("kafka", lambda: _committed(consumer, asked), COORDINATOR_SECONDS))
+        places = retrying("kafka", lambda: _committed(consumer, asked), COORDINATOR_SECONDS)
+        consumer.assign(places)
+        self._stood.append({each.partition: each.offset if each.offset >= 0 else OFFSET_BEGINNING for each in places})
         return consumer
 
     def _poll(self, consumer: Consumer) -> list[Message]:
@@ -232,11 +237,11 @@ class Relay:
 
     def _rewind(self, consumer: Consumer) -> None:
         self._fresh_since_us = time.time_ns() // 1000
-        since_ms = int((time.time() - REWIND_SECONDS) * 1000)
-        asked = [TopicPartition(self._topic, each.partition, since_ms) for each in consumer.assignment()]
-        for each in consumer.offsets_for_times(asked, timeout=30):
-            if each.offset >= 0:
-                consumer.seek(each)
+        there = self._stood[0]
+        self._stood.clear()
+        self._stood.append(there)
+        for partition, offset in there.items():
+            consumer.seek(TopicPartition(self._topic, partition, offset))
         _log.info("redis is back, reading again", seconds=REWIND_SECONDS)
 
     def _commit(self, consumer: Consumer, now: bool = False) -> None:
@@ -245,6 +250,7 @@ class Relay:
         self._committed_at = time.monotonic()
         places = [place for place in consumer.position(consumer.assignment()) if place.offset >= 0]
         self.lag = sum(_behind(consumer, place) for place in places)
+        self._stood.append(self._stood[-1] | {place.partition: place.offset for place in places})
         if places:
             try:
                 consumer.commit(offsets=places, asynchronous=not now)

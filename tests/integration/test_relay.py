@@ -190,6 +190,24 @@ def test_outages_of_redis_and_the_broker_lose_no_bar(own: tuple[Settings, Kafka,
     assert again.read <= 3 < relay.read
 
 
+def test_outage_longer_than_what_is_read_again_loses_no_bar(
+    own: tuple[Settings, Kafka, Redis], servers_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, _, store = own
+    monkeypatch.setattr("jobs.relay.REWIND_SECONDS", 2.0)
+    with relaying(settings):
+        send(settings, [forming(0, 1)])
+        wait_for(lambda: tail(settings) == {0: 1})
+        kill_and_forget(store, servers_folder)
+        send(settings, [forming(1, 1)])  # the relay waits with it
+        time.sleep(0.5)
+        send(settings, [forming(2, 1)])
+        time.sleep(4)
+        send(settings, [forming(3, 1)])
+        store.start()
+        wait_for(lambda: tail(settings) == dict.fromkeys(range(4), 1))
+
+
 def state_record(settings: Settings, memory: Memory) -> None:
     """Write a final state to the topic `indicators`, as the final query does."""
     start = datetime.fromtimestamp(memory.start / 1_000_000, UTC)
