@@ -35,6 +35,8 @@ SERVERS: dict[str, type[Server]] = {"KAFKA_BOOTSTRAP": Kafka, "POSTGRES_DSN": Po
 
 ADDRESSES = "servers.env"
 """The file, for shells, that says where the servers of a running stack are."""
+REPLAY = "replay"
+"""The folder of a replay's servers and data, in the data folder."""
 
 
 def up(feed: Feed, ruleset: str | None = None, servers_only: bool = False) -> int:
@@ -53,7 +55,7 @@ def up(feed: Feed, ruleset: str | None = None, servers_only: bool = False) -> in
         ensure_jars()
         stop = _stop_on_signals()
         settings = _place(feed, settings)
-        env = _environment(settings, _chosen_ruleset(feed, ruleset)) | _start_servers(settings, servers, stop)
+        env = _environment(settings, _chosen_ruleset(feed, ruleset, settings)) | _start_servers(settings, servers, stop)
         servers.callback(addresses.unlink, missing_ok=True)
         _tell_addresses(addresses, env)
         if stop.is_set():
@@ -84,7 +86,9 @@ def status() -> list[tuple[str, str]]:
     rows = [("stack", f"process {leader.pid}" if leader else "not running")]
     for server in _own_servers(settings):
         process = server.running()
-        rows.append((server.name, f"process {process.pid} on {server.url}" if process else "not running"))
+        name = server.folder.relative_to(settings.data_path.resolve()).as_posix()
+        if process is not None or name == server.name:
+            rows.append((name, f"process {process.pid} on {server.url}" if process else "not running"))
     return rows
 
 
@@ -154,18 +158,18 @@ def _place(feed: Feed, settings: Settings) -> Settings:
     Recorded ticks are older than whatever an earlier run has seen, so to its watermark all of them would be late.
     A data folder that was set is used as it is.
     """
-    if feed.name != "replay" or variable("data_path") in os.environ:
+    if feed.name != "replay" or "data_path" in settings.model_fields_set:
         return settings
-    folder = settings.data_path / "replay"
+    folder = settings.data_path / REPLAY
     if folder.exists():
         _say(f"emptying {folder}: a replay starts from nothing")
         shutil.rmtree(folder)
     return settings.model_copy(update={"data_path": folder})
 
 
-def _chosen_ruleset(feed: Feed, ruleset: str | None) -> str | None:
-    """The ruleset asked for; for a replay without one, the one that its files ask for."""
-    if ruleset is not None or feed.name != "replay" or variable("ruleset") in os.environ:
+def _chosen_ruleset(feed: Feed, ruleset: str | None, settings: Settings) -> str | None:
+    """The ruleset asked for; for a replay without one, and none in the settings, the one that its files ask for."""
+    if ruleset is not None or feed.name != "replay" or "ruleset" in settings.model_fields_set:
         return ruleset
     found = suggested_ruleset(find_files(feed.data))
     _say(f"ruleset: {found}, by the look of the data (RULESET=NAME sets another)")
@@ -229,7 +233,9 @@ def _stop_on_signals() -> threading.Event:
 
 
 def _own_servers(settings: Settings) -> list[Server]:
-    return [kind(settings.data_path / kind.name) for kind in SERVERS.values()]
+    """Those of the stack, and those of a replay."""
+    folders = (settings.data_path, settings.data_path / REPLAY)
+    return [kind(folder / kind.name) for folder in folders for kind in SERVERS.values()]
 
 
 def _say(text: str) -> None:

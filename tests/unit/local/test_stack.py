@@ -1,43 +1,71 @@
 """Where the stack keeps what it writes."""
 
+import json
 import socket
+import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
-from conf.settings import Settings
+from conf.settings import Settings, load_settings
 from local.errors import LocalError
 from local.programs import Feed
 from local.server import free_port
-from local.stack import _addresses, _place
+from local.stack import SERVERS, _addresses, _chosen_ruleset, _place, down, status
 from metrics.serve import OFFSETS
+
+REPLAY = Feed("replay", (Path("ticks"),), "max")
 
 
 @pytest.fixture(autouse=True)
-def no_folder_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TICKSTREAM_DATA_PATH", raising=False)
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to stand in, and no settings."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATA_PATH", "RULESET"):
+        monkeypatch.delenv(f"TICKSTREAM_{name}", raising=False)
 
 
-def test_replay_starts_in_an_emptied_folder_of_its_own(tmp_path: Path) -> None:
-    old = tmp_path / "replay" / "checkpoints" / "final"
-    kept = tmp_path / "checkpoints" / "final"
+def test_replay_starts_in_an_emptied_folder_of_its_own() -> None:
+    old, kept = Path("data/replay/checkpoints/final"), Path("data/checkpoints/final")
     old.mkdir(parents=True)
     kept.mkdir(parents=True)
-    placed = _place(Feed("replay", (tmp_path,), "max"), Settings(data_path=tmp_path))
-    assert placed.data_path == tmp_path / "replay"
+    placed = _place(REPLAY, load_settings())
+    assert placed.data_path == Path("data/replay")
     assert not placed.data_path.exists()
     assert kept.exists()
 
 
-def test_folder_that_was_set_is_used_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "replay").mkdir()
-    monkeypatch.setenv("TICKSTREAM_DATA_PATH", str(tmp_path))
-    assert _place(Feed("replay", (tmp_path,), "max"), Settings(data_path=tmp_path)).data_path == tmp_path
-    assert (tmp_path / "replay").exists()
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_what_was_set_is_used_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    (tmp_path / "mine" / "replay").mkdir(parents=True)
+    chosen = {"TICKSTREAM_DATA_PATH": str(tmp_path / "mine"), "TICKSTREAM_RULESET": "all"}
+    if where == ".env":
+        (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in chosen.items()))
+    else:
+        for name, value in chosen.items():
+            monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert _place(REPLAY, settings).data_path == tmp_path / "mine"
+    assert (tmp_path / "mine" / "replay").exists()
+    assert _chosen_ruleset(REPLAY, None, settings) is None
 
 
-def test_simulator_keeps_what_earlier_runs_wrote(tmp_path: Path) -> None:
-    assert _place(Feed(), Settings(data_path=tmp_path)).data_path == tmp_path
+def test_down_finds_what_a_killed_replay_left() -> None:
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as left:
+        started = psutil.Process(left.pid).create_time()
+        for kind in SERVERS.values():  # as a server's folder says who runs on it
+            folder = Path("data/replay") / kind.name
+            folder.mkdir(parents=True)
+            (folder / "server.json").write_text(json.dumps({"pid": left.pid, "started": started, "port": 25_000}))
+        assert ("replay/redis", f"process {left.pid} on redis://127.0.0.1:25000/0") in status()
+        assert "left-over" in down()
+        assert left.wait(10) < 0
+    assert [name for name, _ in status()] == ["stack", *(kind.name for kind in SERVERS.values())]
+
+
+def test_simulator_keeps_what_earlier_runs_wrote() -> None:
+    assert _place(Feed(), load_settings()).data_path == Path("data")
 
 
 def test_dashboard_reads_the_api_that_was_started(capsys: pytest.CaptureFixture[str]) -> None:
