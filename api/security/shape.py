@@ -1,6 +1,7 @@
 """The shape of a request: how long its URL is, how large its body, and how long the body takes to come."""
 
 import asyncio
+import contextlib
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +12,9 @@ from conf.settings import Settings
 
 CLOSE = {"Connection": "close"}
 """What is left of a refused body is not worth reading."""
+DISCARDED_BYTES = 1 << 20
+"""Of a body that is too large so much is read all the same: who is still writing when the connection closes may never
+see the answer, and a proxy makes 502 of it."""
 
 
 class Shape:
@@ -58,6 +62,7 @@ class Body:
             await self._app(scope, receive, send)
             return
         if length is not None and length > self._max:
+            await self._discard(receive, length)
             await self._too_large(scope)(scope, receive, send)
             return
         try:
@@ -85,6 +90,15 @@ class Body:
             if not message.get("more_body", False):
                 break
         return bytes(body)
+
+    async def _discard(self, receive: Receive, length: int) -> None:
+        """Read a body of this announced length to its end, where that is worth it."""
+        if length > DISCARDED_BYTES:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds):
+                while (await receive()).get("more_body", False):
+                    pass
 
     def _too_large(self, scope: Scope) -> Problem:
         detail = f"the body is larger than {self._max} bytes"

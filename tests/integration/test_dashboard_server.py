@@ -295,7 +295,9 @@ def test_password_guards_the_socket_too(market: Market) -> None:
     async def knock(url: str, headers: dict[str, str]) -> int | str:
         try:
             async with connect(f"ws{url[4:]}/live", origin=url, additional_headers=headers) as socket:  # type: ignore[arg-type]
-                return str(await socket.recv())
+                while '"state":"up"' not in (heard := str(await socket.recv())):
+                    pass  # a heartbeat, or that it is connecting
+                return heard
         except InvalidStatus as refused:
             return int(refused.response.status_code)
 
