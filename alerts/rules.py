@@ -7,9 +7,9 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
-from alerts.conditions import BarCondition, Condition, HealthCondition, Severity, Strict
+from alerts.conditions import AnomalyCondition, BarCondition, Condition, HealthCondition, Severity, Strict
 from alerts.expressions import Comparison
 from alerts.states import Policy
 from core.errors import InputError
@@ -95,6 +95,13 @@ class Rule(Strict):
             raise ValueError('between 1 and 500 symbols, or "*"')
         return symbols if isinstance(symbols, str) else list(dict.fromkeys(symbols))
 
+    @field_validator("for_bars", "resolve_bars")
+    @classmethod
+    def _of_bars(cls, count: int, info: ValidationInfo) -> int:
+        if count > 1 and isinstance(info.data.get("condition"), AnomalyCondition):
+            raise ValueError("of anomalies it is 1: they tell when they begin and end, not each bar")
+        return count
+
     @field_validator("escalation_seconds")
     @classmethod
     def _widening(cls, pauses: list[int]) -> list[int]:
@@ -156,6 +163,17 @@ def parse_rule(data: Any) -> Rule:
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in each['loc']) or 'rule'}: {each['msg']}" for each in error.errors()]
         raise InputError("; ".join(lines)) from None
+
+
+def stored_rule(data: dict[str, Any]) -> Rule:
+    """A rule as it was stored, `for_bars` and `resolve_bars` of anomalies as 1: older versions took more for them.
+
+    Raises InputError as `parse_rule` does.
+    """
+    condition = data.get("condition")
+    if isinstance(condition, dict) and condition.get("kind") == "anomaly":
+        data = data | {"for_bars": 1, "resolve_bars": 1}
+    return parse_rule(data)
 
 
 @functools.lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ from alerts.direct import on_database
 from alerts.engine import Changes, Engine, Held, Key, Told
 from alerts.feeding import Feed
 from alerts.messages import message
-from alerts.rules import Rule, parse_rule
+from alerts.rules import Rule, stored_rule
 from alerts.states import State
 from alerts.targets import route
 from alerts.values import ClosedBar, closed
@@ -178,7 +178,7 @@ def _alert(key: Key, rule: Rule, state: State) -> dict[str, Any]:
 
 def _readable(rule_id: str, data: dict[str, Any]) -> Rule | None:
     try:
-        return parse_rule(data)
+        return stored_rule(data)
     except InputError as error:  # of a newer version, say
         _log.error("a rule that cannot be read is not followed", rule=rule_id, error=str(error))
         return None

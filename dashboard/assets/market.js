@@ -21,10 +21,13 @@
 
   let page = null;  // of the visit; null while another page is shown
 
+  /* Whether the visit is over: another page is shown, or this one anew. */
+  const left = () => page.node !== byId("market-page");
+
   function newPage(points) {
-    return {grid: null, columns: [], rows: new Map(), shown: new Map(), dirty: new Map(), asked: new Set(), subscription: null,
-            followed: "", strangers: new Set(), points, staleAfter: 60, offsetUs: 0, loadedAt: 0, heatAt: 0, sizesAt: 0, flushing: null, asking: null,
-            note: "", truncated: false, beyond: 0, timers: []};
+    return {node: byId("market-page"), grid: null, columns: [], rows: new Map(), shown: new Map(), dirty: new Map(),
+            asked: new Set(), subscription: null, followed: "", strangers: new Set(), points, staleAfter: 60, offsetUs: 0,
+            loadedAt: 0, heatAt: 0, sizesAt: 0, flushing: null, asking: null, note: "", truncated: false, beyond: 0, timers: []};
   }
 
   /* From the API ------------------------------------------------------------------------------------------------------- */
@@ -32,6 +35,7 @@
   /* A callback: the answer of the API, of all symbols or of those that were asked for again. */
   function load(data) {
     if (!data || !byId("market-page")) { return; }
+    if (page !== null && left()) { end(); }
     if (page === null) { begin(data); }
     page.staleAfter = data.stale_after;
     setClock(data.rows);
@@ -51,7 +55,7 @@
     page = newPage(data.points);
     const own = page;
     own.timers = [setInterval(() => everySecond(own), 1000), setInterval(() => drawHeat(own), 250)];
-    window.dash_ag_grid.getApiAsync("market-grid").then((grid) => { if (own === page) { attach(grid); } });
+    window.dash_ag_grid.getApiAsync("market-grid").then((grid) => { if (own === page && !left()) { attach(grid); } });
   }
 
   function place(row, points) {
@@ -190,7 +194,7 @@
 
   /* The columns that matter, by the width there is. */
   function fit() {
-    if (!page || !page.grid) { return; }
+    if (!page || !page.grid || left()) { return; }
     const width = window.innerWidth;
     const hidden = width < 768 ? NARROW : width < 1200 ? MIDDLE : [];
     page.grid.setColumnsVisible(NARROW, true);
@@ -205,7 +209,7 @@
   }
 
   function onInput(event) {
-    if (event.target.id !== "market-search" || !page || !page.grid) { return; }
+    if (event.target.id !== "market-search" || !page || !page.grid || left()) { return; }
     page.grid.setGridOption("quickFilterText", event.target.value);
     keepInUrl();
   }
@@ -235,7 +239,7 @@
 
   function everySecond(own) {
     if (own !== page) { return; }
-    if (!byId("market-page")) { end(); return; }
+    if (left()) { end(); return; }
     if (page.grid) { page.grid.refreshCells({columns: ["age"]}); }
     describe();
     const waited = performance.now() - page.loadedAt;

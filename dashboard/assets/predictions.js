@@ -10,6 +10,9 @@
   const setProps = (id, props) => window.dash_clientside.set_props(id, props);
   let page = null;             // of the visit; null while another page is shown
 
+  /* Whether the visit is over: another page is shown, or this one anew. */
+  const left = () => page.node !== byId("predictions-page");
+
   /* Pure parts --------------------------------------------------------------------------------------------------- */
 
   const ABSTAINS = {return: "return", rise: "direction"};
@@ -91,7 +94,7 @@
   function load(data) {
     if (!data || !byId("predictions-page")) { return; }
     if (data.problem) { describe({state: "refused", text: data.problem}); return; }
-    if (page !== null && page.interval !== data.interval) { end(); }
+    if (page !== null && (left() || page.interval !== data.interval)) { end(); }
     if (page === null) { begin(data); }
     page.offsetUs = data.now_us - window.tickstream.nowUs();
     data.rows.forEach((row) => take(complete(row)));
@@ -103,12 +106,12 @@
   }
 
   function begin(data) {
-    page = {interval: data.interval, barUs: data.bar_us, rows: new Map(), shown: new Set(), grid: null, columns: [], subscription: null,
-            followed: "", offsetUs: 0, judgedAt: performance.now(), loadedAt: performance.now(), beyond: 0, strangers: new Set(),
-            note: "", timer: null, fitted: false};
+    page = {node: byId("predictions-page"), interval: data.interval, barUs: data.bar_us, rows: new Map(),
+            shown: new Set(), grid: null, columns: [], subscription: null, followed: "", offsetUs: 0, judgedAt: performance.now(),
+            loadedAt: performance.now(), beyond: 0, strangers: new Set(), note: "", timer: null, fitted: false};
     const own = page;
     own.timer = setInterval(() => everySecond(own), 1000);
-    window.dash_ag_grid.getApiAsync("predictions-grid").then((grid) => { if (own === page) { attach(grid); } });
+    window.dash_ag_grid.getApiAsync("predictions-grid").then((grid) => { if (own === page && !left()) { attach(grid); } });
   }
 
   function take(row) {
@@ -182,7 +185,7 @@
 
   function everySecond(own) {
     if (own !== page) { return; }
-    if (!byId("predictions-page")) { end(); return; }
+    if (left()) { end(); return; }
     describe();
     const now = performance.now();
     if (now - page.judgedAt > JUDGE_MS) {

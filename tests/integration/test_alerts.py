@@ -65,6 +65,8 @@ SLOW_CLAIM = """
     CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$;
     CREATE TRIGGER slowly BEFORE UPDATE ON alert_deliveries FOR EACH ROW EXECUTE FUNCTION slowly()
 """
+OLDER = '{"for_bars": 3, "resolve_bars": 3}'
+"""What rules on anomalies of older versions may have."""
 CLAIMING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
 
 
@@ -218,6 +220,7 @@ def test_anomalies_and_the_system_s_health_fire_and_resolve(
         settings = told(alerting, hook=hook.url)
         settings = settings.model_copy(update={"redis_url": SecretStr("redis://:hidden@127.0.0.1:1/0")})
         keep(settings, anomaly, dead, down)
+        rows(settings, f"UPDATE alert_rules SET rule = rule || '{OLDER}' WHERE name = 'odd'")
         producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
         with running(settings):
             since = minute()

@@ -37,6 +37,14 @@ FRAMES = """async () => {
 HEAR_KEYS = """() => {
   window.pressed ??= (addEventListener("keydown", (event) => window.pressed.push(event.timeStamp), true), []);
 }"""
+AWAY_AND_BACK = """async () => {
+  const until = async (test) => { while (!test()) { await new Promise((done) => setTimeout(done, 5)); } };
+  const page = () => document.querySelector("#market-page");
+  document.querySelector("#nav-chart").click();
+  await until(() => page() === null);
+  history.back();
+  await until(() => page() !== null);
+}"""
 CONNECTED = "document.querySelector('#connection')?.dataset.state === 'up'"
 THEME = "document.documentElement.dataset.bsTheme"
 Opened = Callable[..., Screen]
@@ -409,6 +417,17 @@ def test_market_row_opens_the_chart_and_the_search_narrows(show: Opened) -> None
     assert "q=qui" in shown.page.url
     rows.first.locator("[col-id='price']").click()
     shown.until("location.pathname === '/' && location.search.includes('symbol=QUIET')")
+
+
+def test_market_that_is_come_back_to_at_once_has_its_rows(show: Opened) -> None:
+    shown = show("/market")
+    rows = shown.page.locator("#market-grid .ag-center-cols-container .ag-row")
+    until(lambda: rows.count() == len(SYMBOLS), "all rows")
+    shown.mark()
+    shown.page.evaluate(AWAY_AND_BACK)
+    until(lambda: rows.count() == len(SYMBOLS), "all rows of the new grid")
+    shown.until("document.querySelector('#market-page').dataset.state === 'filled'")
+    assert shown.marked
 
 
 def wait_for_rows(shown: Screen, rig: Rig, what: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from alerts.expressions import parse_expression, read
-from alerts.rules import QuietHours, Rule, parse_rule
+from alerts.rules import QuietHours, Rule, parse_rule, stored_rule
 from core.errors import InputError
 
 
@@ -118,6 +118,8 @@ def test_move_is_the_change_in_percent_over_so_many_bars() -> None:
         ({"condition": {"kind": "health", "check": "store_down"}}, "`store` goes with"),
         ({"condition": {"kind": "health", "check": "bars_late", "store": "redis"}}, "`store` goes with"),
         ({"condition": {"kind": "price", "when": "crosses", "level": 1}, "for_bars": 2}, "one bar"),
+        ({"condition": {"kind": "anomaly"}, "for_bars": 2}, "for_bars: Value error, of anomalies"),
+        ({"condition": {"kind": "anomaly"}, "resolve_bars": 2}, "resolve_bars: Value error, of anomalies"),
         ({"condition": {"kind": "health", "check": "bars_late"}, "symbols": ["A"]}, "as a whole"),
         ({"symbols": []}, "between 1 and 500"),
         ({"symbols": ["A B"]}, "symbols"),
@@ -140,6 +142,13 @@ def test_rule_that_is_wrong_says_where(changes: dict[str, Any], said: str) -> No
 def test_rule_comes_back_from_json_as_it_was() -> None:
     made = rule({"kind": "anomaly", "rules": ["x"], "least": "warning"}, quiet={"start": "22:00", "end": "06:00"})
     assert parse_rule(made.model_dump(mode="json")) == made
+
+
+def test_stored_rule_of_an_older_version_is_read_and_no_other_changed() -> None:
+    made = rule({"kind": "anomaly"})
+    assert stored_rule(made.model_dump(mode="json") | {"for_bars": 3, "resolve_bars": 2}) == made
+    of_bars = rule(for_bars=3, resolve_bars=2)
+    assert stored_rule(of_bars.model_dump(mode="json")) == of_bars
 
 
 def test_what_is_watched_is_apart_from_how_it_is_told() -> None:
