@@ -1,5 +1,6 @@
 """Who may do what, and how often: the layer between the envelope and the routes."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -58,6 +59,11 @@ class Access:
         self._on_loopback = is_loopback(settings.api_host)
         self._strangers: dict[str, LocalBucket] = {}
 
+    @property
+    def closed(self) -> bool:
+        """Whether keys are needed, as far as is known by now."""
+        return self._gate.closed
+
     def address(self, scope: Scope) -> str:
         return client_address(scope, self._proxies)
 
@@ -100,7 +106,9 @@ class Access:
             return self._tokens.principal(text)
         if not self._ring.knows(text):
             self._count_stranger(address)
-        return await self._ring.principal(text)
+        principal = await self._ring.principal(text)
+        self._gate.note_key()
+        return principal
 
     def _count_stranger(self, address: str) -> None:
         now = time.monotonic()
@@ -134,20 +142,23 @@ class AccessLayer:
         address = self._access.address(scope)
         principal = anonymous(address)
         verdict: Verdict | None = None
+        app = self._app
         try:
             principal = await self._access.caller(scope, address)
             verdict = await self._counted(scope, principal)
             _check_scope(principal, needed)
         except TickstreamError as error:
-            reply = self._answering(scope, send, principal, address, verdict)
-            await refusal(Request(scope), error)(scope, receive, reply)
-            return
-        scope[CALLER] = Caller(principal, address, scope[REQUEST_ID])
-        if needed is None and not principal.may("admin"):
-            reply = self._answering(scope, send, principal, address, verdict)
-            await _nothing(scope)(scope, receive, reply)
-            return
-        await self._app(scope, receive, self._answering(scope, send, principal, address, verdict))
+            app = refusal(Request(scope), error)
+        else:
+            scope[CALLER] = Caller(principal, address, scope[REQUEST_ID])
+            if needed is None and not principal.may("admin"):
+                app = _nothing(scope)
+        record = Record(self._access.store, scope, principal, address)
+        try:
+            await app(scope, receive, _answering(send, record, verdict))
+        except BaseException as error:  # the envelope answers, after its deadline or as the last resort
+            await record.write(503 if isinstance(error, asyncio.CancelledError) else 500)
+            raise
 
     async def _counted(self, scope: Scope, principal: Principal) -> Verdict | None:
         kind = "read" if scope["method"] in SAFE else "write"
@@ -158,33 +169,50 @@ class AccessLayer:
             raise TooMany(f"more {what} than the limit allows", verdict.retry_after, headers)
         return verdict
 
-    def _answering(self, scope: Scope, send: Send, principal: Principal, address: str, verdict: Verdict | None) -> Send:
-        """`send`, with the headers of the limit, after a row for what was a change."""
-        audited = scope["method"] not in SAFE
-        if verdict is None and not audited:
-            return send
-        headers = verdict.headers() if verdict is not None else []
 
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                if audited:
-                    await self._audit(scope, principal, address, message["status"])
-                message["headers"] = [*message.get("headers", ()), *headers]
-            await send(message)
+class Record:
+    """The row of the audit log that a change has, once, before its answer; reads have none."""
 
-        return answer
+    def __init__(self, store: AccessStore, scope: Scope, principal: Principal, address: str) -> None:
+        self.due = scope["method"] not in SAFE
+        self._store = store
+        self._scope = scope
+        self._principal = principal
+        self._address = address
 
-    async def _audit(self, scope: Scope, principal: Principal, address: str, status: int) -> None:
+    async def write(self, status: int) -> None:
+        """The row, unless it was written; the deadline of the request does not cut it short."""
+        if self.due:
+            self.due = False
+            await asyncio.shield(self._write(status))
+
+    async def _write(self, status: int) -> None:
         """A row, and a line of the log. Strangers have only the line: they must not be able to fill a table."""
-        request_id, path = scope[REQUEST_ID], redacted(scope["path"])
-        row = {"method": scope["method"], "path": path, "status": status, "request_id": request_id}
-        _log.info("change", who=principal.id, address=address, **row)
-        if status in (401, 429) or not principal.scopes:
+        who, method, path = self._principal.id, self._scope["method"], redacted(self._scope["path"])
+        request_id = self._scope[REQUEST_ID]
+        row = {"method": method, "path": path, "status": status, "request_id": request_id}
+        _log.info("change", who=who, address=self._address, **row)
+        if status in (401, 429) or not self._principal.scopes:
             return
         try:
-            await self._access.store.audit(principal.id, address, scope["method"], path, status, request_id)
+            await self._store.audit(who, self._address, method, path, status, request_id)
         except TickstreamError as error:
             _log.error("change not in the audit table", request_id=request_id, error=str(error))
+
+
+def _answering(send: Send, record: Record, verdict: Verdict | None) -> Send:
+    """`send`, with the headers of the limit, after a row for what was a change."""
+    if verdict is None and not record.due:
+        return send
+    headers = verdict.headers() if verdict is not None else []
+
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await record.write(message["status"])
+            message["headers"] = [*message.get("headers", ()), *headers]
+        await send(message)
+
+    return answer
 
 
 def refusal(request: Request, error: TickstreamError, extra: Mapping[str, str] | None = None) -> Problem:

@@ -81,9 +81,16 @@ class Gate:
             self._task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return self._task
 
+    def note_key(self) -> None:
+        """A key exists, whoever found it."""
+        if self._asks and not self.closed:
+            self.closed = True
+            _log.info("a key exists: access is closed from now on")
+
     async def _read(self) -> None:
         try:
-            self.closed = await self._keys.any_keys()
+            if await self._keys.any_keys():
+                self.note_key()
         except ConfigError:
             pass  # a database without the table has no keys
         except StoreUnavailable as error:
@@ -91,8 +98,6 @@ class Gate:
                 raise StoreUnavailable(error.store, _CANNOT_TELL, error.retry_after) from None
             _log.warning("existence of keys not read again", error=str(error))
         self._read_at = time.monotonic()
-        if self.closed:
-            _log.info("a key exists: access is closed from now on")
 
 
 _CANNOT_TELL = "no answer, so nobody can tell yet whether keys are needed"

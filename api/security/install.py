@@ -20,10 +20,10 @@ from core.clock import Clock
 from stores.access import AccessStore
 from stores.buckets import Buckets
 
-REQUEST_HEADERS = ("Authorization", "X-API-Key", "X-Request-ID", "If-None-Match")
+REQUEST_HEADERS = ("Authorization", "X-API-Key", "X-Request-ID", "If-Match", "If-None-Match")
 ANSWER_HEADERS = ("ETag", "Link", "Location", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset",
-                  "Retry-After", "X-Request-ID")  # fmt: skip
-READ_RATE, WRITE_RATE, SOCKET_RATE, SOCKETS = 200.0, 5.0, 20.0, 50
+                  "Retry-After", "X-Request-ID", "X-Tail", "X-Truncated")  # fmt: skip
+READ_RATE, WRITE_RATE, SOCKET_RATE = 200.0, 5.0, 20.0
 """Defaults where keys are needed; on open loopback there are no limits unless they are set."""
 
 
@@ -36,12 +36,9 @@ class Security:
         self._store = AccessStore(dsn, timeout=settings.api_store_seconds)
         self._buckets = Buckets(redis_url)
         gate = Gate(settings, self._store)
-        limiter = Limiter(self._buckets, _rates(settings, limited=gate.closed))
+        limiter = Limiter(self._buckets, rates_of(settings), closed=lambda: gate.closed)
         self._access = Access(settings, self._store, gate, KeyRing(self._store, clock), tokens_of(settings), limiter)
-        default = SOCKETS if gate.closed else None
-        self._sockets = Sockets(
-            self._access, settings.api_sockets_per_key or default, settings.api_sockets_per_address or default
-        )
+        self._sockets = Sockets(self._access, settings.api_sockets_per_key, settings.api_sockets_per_address)
         self._bootstrap = Bootstrap(settings, self._store)
 
     def install(self, app: FastAPI) -> None:
@@ -57,7 +54,7 @@ class Security:
             app.add_middleware(
                 Cors,
                 allow_origins=origins,
-                allow_methods=("GET", "POST", "DELETE"),
+                allow_methods=("GET", "POST", "PUT", "DELETE"),
                 allow_headers=REQUEST_HEADERS,
                 expose_headers=ANSWER_HEADERS,
             )
@@ -78,16 +75,16 @@ class Security:
         await self._store.close()
 
 
-def _rates(settings: Settings, limited: bool) -> dict[str, Rate | None]:
+def rates_of(settings: Settings) -> dict[str, Rate | None]:
     """Kind to rate; None for no limit."""
     asked = {
         "read": (settings.api_rate, READ_RATE, settings.api_burst),
         "write": (settings.api_write_rate, WRITE_RATE, settings.api_write_burst),
         "socket": (settings.api_socket_rate, SOCKET_RATE, None),
     }
-    return {kind: _rate(rate, default if limited else 0.0, burst) for kind, (rate, default, burst) in asked.items()}
+    return {kind: _rate(*each) for kind, each in asked.items()}
 
 
 def _rate(rate: float | None, default: float, burst: float | None) -> Rate | None:
     each = default if rate is None else rate
-    return Rate(each, max(1.0, 2 * each) if burst is None else burst) if each > 0 else None
+    return Rate(each, max(1.0, 2 * each) if burst is None else burst, default=rate is None) if each > 0 else None

@@ -37,10 +37,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many a second, and at most so many at once."""
+    """So many a second, and at most so many at once; a `default`, which nobody set, only where keys are needed."""
 
     rate: float
     burst: float
+    default: bool = False
 
     @property
     def lease(self) -> int:
@@ -96,21 +97,29 @@ class _Lease:
 
 
 class Limiter:
-    """Counts by kind (`read`, `write`, `socket`) and bucket; a kind whose rate is None is not limited."""
+    """Counts by kind (`read`, `write`, `socket`) and bucket; a kind whose rate is None is not limited.
+
+    `closed` says whether keys are needed by now.
+    """
 
     def __init__(
-        self, source: Source, rates: Mapping[str, Rate | None], clock: Callable[[], float] = time.monotonic
+        self,
+        source: Source,
+        rates: Mapping[str, Rate | None],
+        clock: Callable[[], float] = time.monotonic,
+        closed: Callable[[], bool] = lambda: True,
     ) -> None:
         self._source = source
         self._rates = dict(rates)
         self._clock = clock
+        self._closed = closed
         self._leases: OrderedDict[tuple[str, str], _Lease] = OrderedDict()
         self._down_until = -math.inf
 
     async def spend(self, kind: str, bucket: str) -> Verdict | None:
         """Take a token; None where the kind is not limited."""
         rate = self._rates.get(kind)
-        if rate is None:
+        if rate is None or (rate.default and not self._closed()):
             return None
         lease = self._lease(kind, bucket)
         while True:

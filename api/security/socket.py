@@ -24,12 +24,17 @@ from api.security.policy import rule_of
 from api.security.principal import CALLER, Caller, Principal, TooMany, Unauthorized, anonymous, credential, offered
 from api.security.redact import secret_parameter
 from api.security.shape import key_in_url
+from api.ws.protocol import EXTENSION, RawSocket
 from core.errors import StoreUnavailable, TickstreamError
 
 AUTH_SECONDS = 5.0
 AUTH_BYTES = 16_384
 MAX_ID_LENGTH = 64
+SOCKETS = 50
+"""Of a key, of an address, unless others are set: where keys are needed; on open loopback there is no such limit."""
 CHECK_SECONDS = 2.0
+END_SECONDS = 1.0
+"""For how long a client may leave its last message unread; then the socket is cut."""
 REFUSED = 1008
 TRY_AGAIN = 1013
 ADMISSION = "tickstream.admission"
@@ -81,8 +86,9 @@ class Sockets:
         self._access = access
         self._limits = {"key": per_key, "address": per_address}
         self._taken: Counter[tuple[str, str]] = Counter()
-        self._open: dict[Admission, Send] = {}
+        self._open: dict[Admission, tuple[Send, RawSocket | None]] = {}
         self._watch: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def access(self) -> Access:
@@ -92,8 +98,9 @@ class Sockets:
         self._watch = asyncio.create_task(self._watching())
 
     async def close(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+        for task in [self._watch, *self._ending]:
+            if task is not None:
+                task.cancel()
 
     async def enter(self, scope: Scope) -> Admission:
         """Judge what the opening request says. Raises as `Access.caller` does, and TooMany without a slot."""
@@ -112,8 +119,9 @@ class Sockets:
         self._own(admission, principal)
         admission.key = text
 
-    def watch(self, admission: Admission, send: Send) -> None:
-        self._open[admission] = send
+    def watch(self, admission: Admission, send: Send, raw: RawSocket | None = None) -> None:
+        """Close the socket once its key is no longer good, where the server offers it by `raw` if by nothing else."""
+        self._open[admission] = send, raw
 
     def leave(self, admission: Admission) -> None:
         """Give back what the socket took."""
@@ -143,6 +151,8 @@ class Sockets:
 
     def _take(self, admission: Admission, kind: str, name: str) -> None:
         limit, slot = self._limits[kind], (kind, name)
+        if limit is None and self._access.closed:
+            limit = SOCKETS
         if limit is not None and self._taken[slot] >= limit:
             raise TooMany(f"no more than {limit} sockets of one {kind}", 5.0)
         self._taken[slot] += 1
@@ -151,10 +161,12 @@ class Sockets:
     async def _watching(self) -> None:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            for admission, send in list(self._open.items()):
+            for admission, (send, raw) in list(self._open.items()):
                 if (reason := await self._against(admission)) is not None:
                     self._open.pop(admission, None)
-                    await _end(send, reason)
+                    task = asyncio.create_task(_end(send, raw, reason))
+                    self._ending.add(task)
+                    task.add_done_callback(self._ending.discard)
 
     async def _against(self, admission: Admission) -> str | None:
         """Why the socket may not go on, None for nothing; while nobody can tell, it goes on."""
@@ -188,7 +200,7 @@ class SocketLayer:
             await _deny(problem, scope, receive, send)
             return
         scope[ADMISSION] = admission
-        self._sockets.watch(admission, send)
+        self._sockets.watch(admission, send, (scope.get("extensions") or {}).get(EXTENSION))
         try:
             await self._app(scope, receive, send)
         except Refused:
@@ -234,9 +246,14 @@ async def _first_message(websocket: WebSocket) -> tuple[str, str | int | None]:
     raise Unauthorized('the first message has to be {"type": "auth", "key": "ts_…"}')
 
 
-async def _end(send: Send, reason: str) -> None:
+async def _end(send: Send, raw: RawSocket | None, reason: str) -> None:
+    """Say why and close. The server's `send` waits for as long as the client does not read."""
     try:
-        await send({"type": "websocket.close", "code": REFUSED, "reason": reason[:120]})
+        async with asyncio.timeout(None if raw is None else END_SECONDS):
+            await send({"type": "websocket.close", "code": REFUSED, "reason": reason[:120]})
+    except TimeoutError:
+        if raw is not None:
+            raw.abort()
     except Exception as error:  # it was closing anyway
         _log.debug("socket not closed", error=str(error))
 

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from api.ws.items import BARS, EVENTS, INDICATORS, BarItem, EventItem, LastEvent, Stream
+from api.ws.items import AMENDED, BARS, EVENTS, INDICATORS, BarItem, EventItem, LastEvent, Stream
 
 if TYPE_CHECKING:
     from api.ws.client import Client, Subscription
@@ -30,6 +30,8 @@ class Book:
         self.last_seq = 0
         self.opened = asyncio.Event()
         self.newest: dict[int, BarItem] = {}
+        # From this start on none is missing. An amended bar can be older, with others missing behind it.
+        self._unbroken: int | None = None
         # By channel the start from which the database was read too; what was evicted since is known no more.
         self._complete: dict[str, int] = {}
         self._evicted = -1
@@ -92,13 +94,15 @@ class Book:
         """The channel to read the database for: with indicators where somebody follows them, for all may be told."""
         return INDICATORS if self.followers[INDICATORS] else channel
 
-    def learn(self, bars: Iterable[BarItem]) -> list[BarItem]:
-        """What a snapshot has read of the database; the bars of it that followers may lack.
+    def learn(self, bars: Sequence[BarItem]) -> list[BarItem]:
+        """What a snapshot has read of the database, ascending up to the newest; the bars of it that followers may lack.
 
         Where the database was ahead of Redis, the message that is to come will be no news here.
         """
-        oldest = min(self.newest, default=0)
+        oldest = 0 if self._unbroken is None else self._unbroken
         late = [bar for bar in self.add(bars) if bar.start >= oldest and self.newest.get(bar.start) is bar]
+        if bars:
+            self._reach_back(bars[0].start)
         return self._beside_the_ring(late)
 
     def since_seq(self, seq: int) -> list[BarItem] | None:
@@ -113,7 +117,7 @@ class Book:
 
         Or too little of them: bars that the database was read for may have come without their indicators.
         """
-        bars = [self.newest[start] for start in sorted(self.newest)]
+        bars = self.unbroken()
         closed = [place for place, bar in enumerate(bars) if not bar.conflates]
         if len(closed) < count:
             return None
@@ -127,6 +131,10 @@ class Book:
         closed = [start for start, bar in self.newest.items() if not bar.conflates]
         return max(closed) if closed else min(self.newest, default=None)
 
+    def unbroken(self) -> list[BarItem]:
+        """The bars that it knows up to the newest, without one missing between them."""
+        return [] if self._unbroken is None else self.since(self._unbroken)
+
     def since(self, start: int) -> list[BarItem]:
         """The bars that it knows from this start on."""
         return [self.newest[each] for each in sorted(self.newest) if each >= start]
@@ -134,6 +142,7 @@ class Book:
     def completed(self, channel: str, start: int) -> None:
         """All bars of the database from this start on were added."""
         self._complete[channel] = min(start, self._complete.get(channel, start))
+        self._reach_back(start)
 
     def doubt(self) -> None:
         """Messages may have been missed: what was complete may be so no more."""
@@ -142,6 +151,10 @@ class Book:
     def reaches(self, start: int, channel: str) -> bool:
         """Whether it knows all bars from this start on."""
         return channel in self._complete and start >= self._complete[channel] and start > self._evicted
+
+    def _reach_back(self, start: int) -> None:
+        """No bar from this start on is missing."""
+        self._unbroken = start if self._unbroken is None else min(start, self._unbroken)
 
     def _beside_the_ring(self, bars: list[BarItem]) -> list[BarItem]:
         """Bars that came without a number: who is away while the others are told must not resume behind them."""
@@ -152,6 +165,8 @@ class Book:
 
     def _keep(self, item: BarItem, ring: bool = True) -> None:
         self.newest[item.start] = item
+        if self._unbroken is None and item.state != AMENDED:
+            self._unbroken = item.start
         while len(self.newest) > NEWEST_BARS:
             oldest = min(self.newest)
             del self.newest[oldest]

@@ -196,9 +196,10 @@ class Hub:
             return
         if name not in self._recovering or thorough:
             self._recovering.add(name)
-            self._spawn(self._recovered(book, thorough))
+            known = book.last_closed() if isinstance(book, Book) else None  # before a later one hides what is missing
+            self._spawn(self._recovered(book, thorough, known))
 
-    async def _recovered(self, book: AnyBook, thorough: bool) -> None:
+    async def _recovered(self, book: AnyBook, thorough: bool, known: int | None) -> None:
         try:
             if isinstance(book, EventBook):
                 missed = book.add(await self._last_events(book))
@@ -212,15 +213,24 @@ class Hub:
             book.doubt()
             for pause in (0.0, SECOND_LOOK_SECONDS):
                 await asyncio.sleep(pause)
-                await self._look_up(book)
+                start = book.last_closed() if known is None else known
+                if start is not None:
+                    await self._look_up(book, start)
 
-    async def _look_up(self, book: Book) -> None:
-        """The final bars that neither Redis nor a message has shown, with indicators where somebody follows these."""
-        start = book.last_closed()
-        if book.followed and start is not None:
-            pages = [page async for page in self.history.since(book, book.wanted(BARS), start)]
-            bars = [bar for page in pages for bar in page]
-            self._tell(book, book.recover(book.last_seq, bars))
+    async def _look_up(self, book: Book, start: int) -> None:
+        """The final bars that neither Redis nor a message has shown, with indicators where somebody follows these.
+
+        From this start on, as soon as the database answers. Without followers too: who comes back may resume.
+        """
+        while self._books.get(book.redis_channel) is book:
+            try:
+                pages = [page async for page in self.history.since(book, book.wanted(BARS), start)]
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                bars = [bar for page in pages for bar in page]
+                self._tell(book, book.recover(book.last_seq, bars))
+                return
 
     async def _last_events(self, book: EventBook) -> list[LastEvent]:
         if not book.kind.kept:

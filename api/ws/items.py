@@ -12,7 +12,7 @@ from core.errors import InputError
 
 BARS, INDICATORS = "bars", "indicators"
 TICKS, PREDICTIONS, ANOMALIES = "ticks", "predictions", "anomalies"
-FORMING = "forming"
+FORMING, AMENDED = "forming", "amended"
 _INDICATORS_KEY = b',"indicators":{'
 
 

@@ -110,7 +110,7 @@ class Subscribing:
             except StoreUnavailable:
                 more["history"] = "unavailable"
         found = book.last(count)
-        self._join(client, request, book, book.since(0) if found is None else found, "fresh", **more)
+        self._join(client, request, book, book.unbroken() if found is None else found, "fresh", **more)
 
     async def _since(self, client: Client, request: Request, book: Book, since: int) -> None:
         """Every bar from there on: pages of the database, then what the book has beyond them."""

@@ -204,6 +204,22 @@ def test_cors_is_for_the_origins_of_the_settings(guarded_client: httpx.Client, k
         assert "Retry-After" in answer.headers["access-control-expose-headers"]
 
 
+def test_cors_lets_a_page_make_every_documented_call_and_read_every_documented_header(
+    guarded_client: httpx.Client, keys: dict[str, str]
+) -> None:
+    calls = [call for path in create_app(Settings()).openapi()["paths"].values() for call in path.items()]
+    sent = {each["name"] for _, call in calls for each in call.get("parameters", ()) if each["in"] == "header"}
+    told = {name for _, call in calls for answer in call["responses"].values() for name in answer.get("headers", ())}
+    assert {"if-match"} <= sent and {"X-Truncated", "X-Tail"} <= told
+    page = {"Origin": "https://charts.example"}
+    for method in {method.upper() for method, _ in calls}:
+        asks = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": ",".join(sent)}
+        preflight = guarded_client.options("/api/v1/alerts/rules/x", headers=page | asks)
+        assert preflight.status_code == 200, f"{method}: {preflight.text}"
+    answer = guarded_client.get("/api/v1/symbols", headers=page | bearer(keys["read"]))
+    assert told <= set(answer.headers["access-control-expose-headers"].split(", "))
+
+
 SOCKET_HEADERS: list[tuple[str, Callable[[dict[str, str]], dict[str, Any]], int | None]] = [
     ("header", lambda keys: {"additional_headers": bearer(keys["stream"])}, None),
     ("other header", lambda keys: {"additional_headers": {"X-API-Key": keys["admin"]}}, None),

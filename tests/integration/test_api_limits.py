@@ -95,6 +95,13 @@ def test_open_loopback_is_not_limited_unless_asked_to(limited: Settings) -> None
         assert "ratelimit-limit" not in client.get("/api/v1/metrics/sockets").headers
 
 
+def test_key_on_loopback_is_limited_by_default(limited: Settings) -> None:
+    text, _ = add_key(limited, ["read"])
+    with serving(limited.model_copy(update={"api_rate": None, "api_burst": 400})) as client:
+        answers = [client.get("/api/v1/metrics/sockets", headers=bearer(text)) for _ in range(2)]
+        assert [answer.headers.get("ratelimit-limit") for answer in answers] == ["400", "400"]
+
+
 def test_unknown_keys_of_one_address_cannot_keep_the_database_busy(limited: Settings) -> None:
     add_key(limited, ["read"])
     with serving(limited.model_copy(update={"api_auth": "required"})) as client:

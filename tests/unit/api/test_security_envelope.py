@@ -1,12 +1,15 @@
 """The outermost layers: deadline, last resort, body, on applications that misbehave."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import orjson
 import pytest
 
+from api.security.access import AccessLayer
 from api.security.envelope import Envelope
+from api.security.principal import SCOPES, Principal
 from api.security.shape import Body, Shape
 from conf.settings import Settings
 
@@ -96,6 +99,63 @@ def test_error_in_the_middle_of_an_answer_is_not_answered_again() -> None:
     with pytest.raises(RuntimeError):
         run(Envelope(breaks_late, 5), client)
     assert len(client.sent) == 1
+
+
+class Access:
+    """Lets everybody do everything; its own audit table, which takes so many seconds for a row."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.store = self.limiter = self
+        self.rows: list[tuple[str, int]] = []
+        self._seconds = seconds
+
+    def needed(self, scope: Any) -> str:  # noqa: ARG002
+        return "write"
+
+    def address(self, scope: Any) -> str:  # noqa: ARG002
+        return "1.2.3.4"
+
+    async def caller(self, scope: Any, address: str) -> Principal:  # noqa: ARG002
+        return Principal("k", SCOPES, "key:k")
+
+    async def spend(self, kind: str, bucket: str) -> None: ...
+
+    async def audit(self, who: str, address: str, method: str, path: str, status: int, request_id: str) -> None:  # noqa: ARG002
+        await asyncio.sleep(self._seconds)
+        self.rows.append((method, status))
+
+
+@pytest.mark.parametrize(
+    ("app", "method", "rows"),
+    [
+        (echo, "DELETE", [("DELETE", 200)]),
+        (never, "DELETE", [("DELETE", 503)]),
+        (breaks, "POST", [("POST", 500)]),
+        (own_timeout, "PUT", [("PUT", 500)]),
+        (breaks_late, "PUT", [("PUT", 200)]),
+        (never, "GET", []),
+        (breaks, "GET", []),
+    ],
+)
+def test_every_change_is_one_row_of_the_audit_log_whatever_becomes_of_it(
+    app: Any, method: str, rows: list[tuple[str, int]]
+) -> None:
+    access, client = Access(), Client(part(b"", False))
+    with contextlib.suppress(RuntimeError, TimeoutError):
+        run(Envelope(AccessLayer(app, access), 0.05), client, http(method=method))  # type: ignore[arg-type]
+    assert access.rows == rows
+    assert [status for _, status in rows] in ([], [client.status])
+
+
+def test_deadline_does_not_cut_the_row_of_a_change_short() -> None:
+    async def scenario() -> None:
+        access, client = Access(0.2), Client(part(b"", False))
+        await Envelope(AccessLayer(echo, access), 0.05)(http(method="POST"), client.receive, client.send)  # type: ignore[arg-type]
+        assert client.status == 503
+        await asyncio.sleep(0.3)
+        assert access.rows == [("POST", 200)], "it was done, if not in time to say so"
+
+    asyncio.run(scenario())
 
 
 def body_of(app: Any, client: Client, **headers: str) -> Client:

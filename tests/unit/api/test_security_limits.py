@@ -2,7 +2,9 @@
 
 import asyncio
 
+from api.security.install import rates_of
 from api.security.limits import Limiter, Rate
+from conf.settings import Settings
 from core.errors import StoreUnavailable
 from stores.buckets import Taken
 
@@ -102,6 +104,19 @@ def test_callers_and_kinds_have_buckets_of_their_own_and_memory_is_bounded() -> 
         for number in range(11_000):
             await limiter.spend("write", str(number))
         assert len(limiter._leases) <= 10_000
+
+    asyncio.run(scenario())
+
+
+def test_defaults_hold_once_keys_are_needed_and_what_was_set_holds_always() -> None:
+    async def scenario() -> None:
+        clock, closed = Clock(), False
+        rates = rates_of(Settings(api_write_rate=0.1, api_write_burst=2, api_socket_rate=0))
+        limiter = Limiter(Bucket(clock), rates, clock, lambda: closed)
+        assert await passed(limiter, 1000, "read") == 1000 and await passed(limiter, 9, "write") == 2
+        closed = True
+        assert await passed(limiter, 1000, "read") == 400
+        assert await passed(limiter, 1000, "socket") == 1000
 
     asyncio.run(scenario())
 

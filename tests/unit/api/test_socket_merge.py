@@ -364,6 +364,30 @@ def test_nobody_resumes_behind_a_bar_that_came_without_a_number() -> None:
     assert book.since_seq(left) is None and book.since_seq(left + 1) == []
 
 
+def test_amended_bar_older_than_the_tail_is_sent_on_and_not_counted_as_one_of_the_last() -> None:
+    store, book = Redis(), Book("AAPL", "1m")
+    book.begin(BASE + 3, [item(store.write(minute, 1, 1000)) for minute in (120, 121, 122)])
+    left = book.last_seq
+    amended, missed = book.take(store.write(5, 2, 1000) or b"")
+    assert amended is not None and not missed
+    assert book.since_seq(left) == [amended]
+    assert book.last(4) is None and [each.start for each in book.last(3) or ()] == [at(120), at(121), at(122)]
+    assert book.learn([stored(minute) for minute in range(110, 123)]) == [], "followers have had these"
+    assert book.since_seq(left) == [amended], "so who resumes needs no other"
+    assert [each.start for each in book.last(13) or ()] == [at(minute) for minute in range(110, 123)]
+    assert book.last(14) is None
+
+
+def test_tail_of_redis_with_an_old_amended_bar_counts_from_the_next_one_on() -> None:
+    store, book = Redis(), Book("AAPL", "1m")
+    book.begin(BASE, [item(store.write(5, 2, 1000))])
+    assert book.last(1) is None and book.last(0) == []
+    book.take(store.write(120, 1, 1000) or b"")
+    assert [each.start for each in book.last(1) or ()] == [at(120)] and book.last(2) is None
+    book.completed(BARS, at(0))
+    assert [each.start for each in book.last(2) or ()] == [at(5), at(120)]
+
+
 def test_amended_bar_older_than_all_that_is_known_does_not_widen_what_is_known() -> None:
     store, book = Redis(), Book("AAPL", "1m")
     book.begin(BASE, [])
