@@ -68,11 +68,10 @@ def _of_factors(rows: Sequence[Row], where: str) -> list[Action]:
 
     The ex-date is the weekday after that; should that be a holiday, no bar lies between.
     """
-    ordered = sorted(rows, key=lambda row: str(row["date"]))
     splits: list[Action] = []
     paid: list[tuple[date, Fraction, Fraction, Fraction]] = []
-    for row, following in pairwise(ordered):
-        day, at = _weekday_after(day_of(row["date"], where)), f"{where} {row['date']}"
+    for day, (row, following) in _changes(rows, where).items():
+        at = f"{where} {row['date']}"
         price, split, reference = (_positive(row[name], at) for name in FACTORS)
         later_price, later_split = (_positive(following[name], at) for name in FACTORS[:2])
         if split != later_split:
@@ -88,6 +87,18 @@ def _of_factors(rows: Sequence[Row], where: str) -> list[Action]:
         for (day, _, _, reference), amount in zip(paid, amounts, strict=True)
     ]
     return [*splits, *dividends]
+
+
+def _changes(rows: Sequence[Row], where: str) -> dict[date, tuple[Row, Row]]:
+    """By ex-date the last row before it and the next one; rows of a weekend are of one ex-date."""
+    found: dict[date, tuple[Row, Row]] = {}
+    for row, following in pairwise(sorted(rows, key=lambda row: str(row["date"]))):
+        if str(row["date"]) == str(following["date"]):
+            raise InputError(f"{where} {row['date']}: the day is there twice")
+        ex_date = _weekday_after(day_of(row["date"], where))
+        before, _ = found.get(ex_date, (row, following))
+        found[ex_date] = before, following
+    return found
 
 
 def _amounts(derived: Sequence[tuple[Fraction, Fraction]]) -> list[Fraction]:

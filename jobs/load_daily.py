@@ -51,18 +51,21 @@ def _load(options: argparse.Namespace) -> None:
     store = DailyStore(load_settings().postgres_dsn.get_secret_value())
     kinds = {path: kind_of(path) for path in options.files}
     stated: dict[str, list[Action]] = {}
-    sources: list[tuple[str, str, Action]] = []
+    by_file: list[list[tuple[str, str, Action]]] = []
     for path, kind in kinds.items():
-        for symbol, actions in read_actions(path, kind).items() if kind != "bars" else ():
+        found = {} if kind == "bars" else read_actions(path, kind)
+        for symbol, actions in found.items():
             stated.setdefault(symbol, []).extend(actions)
-            sources += [(symbol, options.source or path.stem, action) for action in actions]
+        source = options.source or path.stem
+        by_file.append([(symbol, source, action) for symbol, actions in found.items() for action in actions])
     bars, made = Loaded(), Loaded()
     files = [path for path, kind in kinds.items() if kind == "bars"]
     for path in tqdm(files, desc="loading", unit="file", disable=None):
         one, other = _load_bars(path, stated, store, options)
         bars, made = _sum(bars, one), _sum(made, other)
-    if sources and not options.dry_run:
-        made = _sum(made, store.load(DAILY_SCHEMA.empty_table(), sources, replace=options.replace)[1])
+    # One at a time: of two files that name one event, the second meets what the first has loaded.
+    for actions in filter(None, [] if options.dry_run else by_file):
+        made = _sum(made, store.load(DAILY_SCHEMA.empty_table(), actions, replace=options.replace)[1])
     seconds = time.monotonic() - started
     if options.dry_run:
         sys.stdout.write(f"load_daily: nothing written; all of it could be ({seconds:.1f} s)\n")

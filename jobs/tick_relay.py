@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 
-import msgspec
 import redis
 import structlog
 from confluent_kafka import Message
@@ -22,12 +21,12 @@ from conf.logs import configure_logs
 from conf.settings import Settings, load_settings
 from conf.topics import TICKS
 from core.errors import InvalidTick, StoreUnavailable, TickstreamError
-from core.records import Tick
-from core.validate import check
+from jobs.tick_json import is_usual, read
 from metrics.pulled import Row
 from metrics.relays import TICK_RELAY
 from metrics.serve import serve
 from metrics.stages import STAGES
+from producers.publish import encode
 from producers.topics import ensure_topics
 from stores.influx_metrics import export_metrics
 from stores.kafka import follower, take
@@ -39,7 +38,6 @@ LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 60.0
 BATCH_TICKS = 2_000
 CHANNEL = "tick:"
-_tick = msgspec.json.Decoder(Tick)
 _log = structlog.get_logger("jobs.tick_relay")
 
 
@@ -140,14 +138,14 @@ class TickRelay:
         value = message.value() or b""
         now_us = time.time_ns() // 1000
         try:
-            tick = _tick.decode(value)
-            check(tick, now_us=now_us, future_tolerance_us=self._tolerance_us, known_symbols=self._known)
-        except (msgspec.DecodeError, UnicodeDecodeError, InvalidTick):
+            tick = read(value, now_us=now_us, future_tolerance_us=self._tolerance_us, known_symbols=self._known)
+        except InvalidTick:
             self.invalid += 1
             return None
         if tick.kind == "heartbeat" or tick.symbol.encode() != message.key():
             return None
         self._received_us.append(tick.received_us)
+        value = value if is_usual(tick) else encode(tick)
         seq = self._sequences.take((tick.symbol, ""), now_us)
         return b'{"stream_seq":%d,"relayed_us":%d,%b' % (seq, now_us, value.lstrip()[1:])
 

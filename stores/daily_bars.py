@@ -38,7 +38,7 @@ _ACTION_SCHEMA = pa.schema(
         pa.field("source", pa.string(), nullable=False),
     ]
 )
-_LOCK = 7_203_146_552  # one load at a time: revisions are numbered by what is held
+_LOCK = 7_203_146_553  # one load at a time: revisions are numbered by what is held
 _YEAR_DAYS = 365.25
 
 

@@ -127,6 +127,7 @@ class RedisListener:
             await wire.answer()
         wire.send(b"PING")
         await wire.answer()
+        wire.greeting = False
 
     async def _watch(self, wire: "_Wire") -> None:
         """Until the connection ends, or is silent although it is asked."""
@@ -150,7 +151,7 @@ class _Wire(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_MORE)
         self._transport: asyncio.Transport | None = None
         self._answers: asyncio.Queue[Any] = asyncio.Queue(maxsize=0)
-        self._greeting = True
+        self.greeting = True  # only its replies are waited for
         self.ended: asyncio.Future[None] = loop.create_future()
         self.reads = 0
 
@@ -186,7 +187,7 @@ class _Wire(asyncio.Protocol):
         elif type(reply) is list:
             if reply[0] == b"subscribe":
                 confirmed.append(reply[1])
-        elif self._greeting:
+        elif self.greeting:
             self._answers.put_nowait(reply)
 
     async def answer(self) -> None:
@@ -200,7 +201,6 @@ class _Wire(asyncio.Protocol):
             self.ended.result()
 
     def send(self, *words: bytes) -> None:
-        self._greeting = words[0] in (b"AUTH", b"PING")
         # Between the loss of a connection and its replacement there is nobody to tell: everything is sent again.
         if self._transport is not None and not self.ended.done():
             self._transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]

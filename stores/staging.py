@@ -32,6 +32,8 @@ class Staging:
         like = f"LIKE {self.table} INCLUDING DEFAULTS"
         create = f"CREATE TEMP TABLE IF NOT EXISTS {staging} ({like}) ON COMMIT DELETE ROWS"
         connection.execute(create.encode())
+        # An earlier write of this transaction may have left its rows; TRUNCATE is dearer for a series' few.
+        connection.execute(f"DELETE FROM {staging}".encode())
         copy_csv(connection, staging, self.columns, data)
         # Sorted by key, so that two writers of the same rows queue up instead of locking each other out.
         merge = f"""

@@ -4,6 +4,7 @@ Kafka's offsets and the queries' checkpoints are not brought back: a new broker 
 fresh checkpoints on a topic `ticks` that holds what their open bars are made of, see `jobs.backups.tail`.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,9 @@ from jobs.backups.topics import Topics
 from producers.topics import ensure_topics
 from stores.migrations import Retention, migrate, migrations
 from stores.postgres import connect_args, translated
-from stores.redis import make_redis
+from stores.redis import RedisReader
 
+_NAMED = 5
 Progress = Callable[[int], object]
 
 
@@ -120,12 +122,8 @@ def _filled(settings: Settings, with_kafka: bool) -> Iterator[str]:
         yield f"checkpoints of {', '.join(queries)} at {settings.checkpoint_path}"
     if with_kafka:
         yield from _filled_topics(settings)
-    redis = make_redis(settings)
-    try:
-        if redis.tails([(symbol, "1m") for symbol in _symbols(settings)]):
-            yield "Redis has bars"
-    finally:
-        redis.close()
+    if symbols := asyncio.run(_live_symbols(settings)):
+        yield f"Redis has bars of {', '.join(symbols[:_NAMED])}" + (" and others" if len(symbols) > _NAMED else "")
 
 
 def _filled_topics(settings: Settings) -> Iterator[str]:
@@ -138,11 +136,12 @@ def _filled_topics(settings: Settings) -> Iterator[str]:
         reader.close()
 
 
-def _symbols(settings: Settings) -> list[str]:
-    with translated(), psycopg.connect(**_args(settings)) as connection:
-        if not database.applied(connection):
-            return []
-        return [name for (name,) in connection.execute("SELECT symbol FROM symbols").fetchall()]
+async def _live_symbols(settings: Settings) -> list[str]:
+    reader = RedisReader(settings.redis_url.get_secret_value())
+    try:
+        return await reader.symbols()
+    finally:
+        await reader.close()
 
 
 def _args(settings: Settings) -> dict[str, object]:

@@ -20,12 +20,12 @@ from conf.settings import Settings
 from conf.topics import DEAD, TICKS
 from core.errors import InvalidTick
 from core.records import SCALE, Tick, to_scaled
-from core.validate import check
 from jobs.archive import DeadLetter, dead_record
 from jobs.backups import topics
 from jobs.backups.manifest import Places
 from jobs.backups.newest import open_since
 from jobs.backups.topics import Record
+from jobs.tick_json import read
 from jobs.ticks import AMENDING, SEPARATOR
 from producers.publish import encode
 from stores.lake import make_lake
@@ -43,7 +43,6 @@ _OPEN = """
 """
 _FIELDS = ("symbol", "event_us", "seq", "price", "size", "trade_id", "source", "venue", "conditions", "reported_us",
            "received_us")  # fmt: skip
-_decoder = msgspec.json.Decoder(Tick)
 
 
 class Done(NamedTuple):
@@ -98,15 +97,8 @@ def _sorted(settings: Settings, lacking: Iterable[Record], places: Places, since
 
 def _tick(settings: Settings, record: Record) -> Tick:
     """The record as a tick, judged at the time when the broker took it. Raises InvalidTick."""
-    if not record.value:
-        raise InvalidTick("empty")
-    try:
-        tick = _decoder.decode(record.value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise InvalidTick("malformed") from None
     known, ahead_us = settings.known_symbols, settings.future_tolerance_us
-    check(tick, now_us=record.stamp_ms * 1000, future_tolerance_us=ahead_us, known_symbols=known)
-    return tick
+    return read(record.value, now_us=record.stamp_ms * 1000, future_tolerance_us=ahead_us, known_symbols=known)
 
 
 def _dead(settings: Settings, record: Record, reason: str) -> Record:
@@ -161,8 +153,10 @@ def _rows(ticks: list[tuple[Tick, Record]]) -> pa.Table:
 
 def _row(tick: Tick, record: Record) -> dict[str, Any]:
     given = {name: getattr(tick, name) for name in TICK_SCHEMA.names if hasattr(tick, name)}
-    amounts = {name: _amount(getattr(tick, name)) for name in ("price", "size")}
+    priced = tick.kind in ("trade", "correct")  # of a cancel nobody has judged them
+    amounts = {name: _amount(getattr(tick, name)) if priced else None for name in ("price", "size")}
     return given | amounts | {
+        "trade_id": tick.trade_id or None,
         "event_time": _EPOCH + timedelta(microseconds=tick.event_us),
         "kafka_partition": record.partition,
         "kafka_offset": record.offset,

@@ -19,6 +19,8 @@ ALREADY_RUNS = 75
 """Exit code of a run that was not begun, since another one of the same job goes on."""
 NO_STORE = 74
 """Exit code of a run that was not begun, since the database does not answer."""
+INTERRUPTED = 130
+"""Exit code of a runner that was asked to end. A command may end with it too: `job_runs` tells them apart."""
 _END_SECONDS = 300.0
 
 

@@ -12,7 +12,7 @@ from conf.schedule import Entry
 from conf.settings import Settings
 from core.clock import Clock
 from core.errors import StoreUnavailable
-from jobs.scheduling.runner import ALREADY_RUNS, NO_STORE
+from jobs.scheduling.runner import ALREADY_RUNS, INTERRUPTED, NO_STORE
 from local.jars import ROOT
 from stores.job_runs import JobRuns
 
@@ -85,8 +85,10 @@ class Scheduler:
             if code is None:
                 continue
             del self._running[name]
-            if code == NO_STORE:
+            if code in (NO_STORE, INTERRUPTED) or code < 0:  # below zero: a signal ended the runner
+                _log.warning("the run may not count, asking job_runs", job=name, exit_code=code)
                 self._not_before[name] = time.monotonic() + AGAIN_SECONDS
+                self._known = None
                 continue
             if self._known is not None:
                 self._known[name] = due_us

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
@@ -153,6 +154,26 @@ def test_a_load_is_repeatable_revised_and_known_at_a_time(
     assert shown(answer(client, limit=1, start="2024-03-04"), "close", "source") == [("70", "A")]
     assert load(["--replace", other]) == 0
     assert shown(answer(client, limit=1, start="2024-03-04"), "close", "source", "rev") == [("71", "B", 2)]
+
+
+def test_event_that_two_files_of_one_load_name_is_the_first_ones(
+    database: TimescaleStore, dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = {"symbol": "AAPL", "ex_date": "2024-03-06", "kind": "dividend"}
+    one, same, other = (
+        write_csv(tmp_path / f"{name}.csv", [event | {"amount": amount}, event | {"ex_date": day, "amount": "1"}])
+        for name, amount, day in (("one", "7", "2024-06-05"), ("same", "7", "2024-06-05"), ("other", "8", "2024-09-04"))
+    )
+    bars = write_csv(tmp_path / "bars.csv", day_rows({"2024-03-05": "70"}))
+    held = [(date(2024, 3, 6), 1, Decimal(7), "one"), (date(2024, 6, 5), 1, Decimal(1), "one"),
+            (date(2024, 9, 4), 1, Decimal(1), "other")]  # fmt: skip
+    query = "SELECT ex_date, rev, amount, source FROM corporate_actions ORDER BY ex_date, rev"
+    assert load([bars, one, same, other]) == 0
+    assert "corporate actions 3 new, 2 unchanged, 1 kept" in capsys.readouterr().out
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute(query).fetchall() == held
+    assert load(["--source", "one", one, other]) == 0
+    assert "corporate actions 1 amended, 3 unchanged" in capsys.readouterr().out
 
 
 def test_what_cannot_be_had_names_the_parameter(client: httpx.Client) -> None:

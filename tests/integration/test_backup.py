@@ -4,6 +4,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,10 @@ from local.postgres import Postgres
 from local.redis import Redis
 from producers.topics import ensure_topics
 from stores.lake import make_lake
+from stores.postgres import to_time
+from stores.redis import make_redis
 from stores.schema import TICK_SCHEMA, values_of
+from tests.batches import make_bar, make_bars
 from tests.databases import fresh_database
 from tests.factories import MONDAY_US, heartbeat, tick
 from tests.indicator_rows import expected_values
@@ -227,6 +231,24 @@ def test_refused_records_and_unarchived_ticks_survive(before: Settings, after: S
         assert own == sorted(own), "in their old order"
 
 
+def test_restore_reads_records_as_the_pipeline_does(before: Settings, after: Settings, tmp_path: Path) -> None:
+    """A number for a text is taken, a field that has to be there is not made up, a cancel's amounts are nobody's."""
+    fill(before).close()
+    late = {**msgspec.structs.asdict(tick(event_us=MONDAY_US + 1, symbol="AAPL")), "v": 1, "kind": "trade"}
+    number = late | {"trade_id": "number", "price": 101.5, "seq": 999_999}
+    cancel = late | {"trade_id": "cancelled", "kind": "cancel", "size": "n/a", "seq": 999_998}
+    bare = {name: value for name, value in (late | {"trade_id": "bare"}).items() if name != "seq"}
+    produce(before, [msgspec.json.encode(each) for each in (number, cancel, bare)])
+    assert bring_back(after, back_up(before, tmp_path)[0]).refused == 1
+    assert [dict(each.headers)["reason"] for each in consume(after, DEAD)] == [b"seq"]
+    query = "SELECT trade_id, price::text, size FROM ticks WHERE event_time < %s AND trade_id !~ '-' ORDER BY 1"
+    with psycopg.connect(after.postgres_dsn.get_secret_value()) as connection:
+        found = connection.execute(query, [to_time(MONDAY_US + 2)]).fetchall()
+    assert found == [("cancelled", None, None), ("number", "101.50000000", Decimal(late["size"]))]
+    laked = {row["trade_id"]: row["price"] for row in make_lake(after).read_ticks(0, 1 << 62).to_pylist()}
+    assert (laked["cancelled"], laked["number"]) == (None, Decimal("101.5"))
+
+
 def test_restore_refuses_what_is_not_empty_and_names_it(before: Settings, tmp_path: Path) -> None:
     fill(before).close()
     folder, _ = back_up(before, tmp_path / "backups")
@@ -234,6 +256,19 @@ def test_restore_refuses_what_is_not_empty_and_names_it(before: Settings, tmp_pa
         bring_back(before, folder)
     told = str(caught.value)
     assert all(word in told for word in ("bars", "lake at", "models at", "checkpoints of archive", "topic", "Redis"))
+
+
+def test_restore_refuses_a_redis_that_still_has_bars_beside_an_empty_database(
+    before: Settings, after: Settings, tmp_path: Path
+) -> None:
+    fill(before).close()
+    folder, _ = back_up(before, tmp_path)
+    held = make_redis(after)
+    held.write_bars(make_bars(*(make_bar(symbol=f"S{n}") for n in range(7))))
+    held.close()
+    with pytest.raises(InputError, match="not empty: Redis has bars of S0, S1, S2, S3, S4 and others"):
+        bring_back(after, folder)
+    assert not after.lake_path.exists()
 
 
 def test_damaged_backup_changes_nothing(before: Settings, after: Settings, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from core.errors import ConfigError
 from local.redis import Redis
+from stores import redis_listen
 from stores.redis_listen import RedisListener
 
 SECRET = "s3cret-Pa55"
@@ -81,6 +82,20 @@ def test_password_of_the_url_is_used_and_never_shown(own: Redis) -> None:
     with pytest.raises(ConfigError) as refused:
         RedisListener(f"http://:{SECRET}@127.0.0.1", print, print)
     assert SECRET not in str(refused.value)
+
+
+def test_answers_that_nobody_waits_for_are_not_kept(own: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def listen() -> None:
+        listener = RedisListener(own.url, lambda _: None, lambda _: None)
+        listener.start()
+        async with asyncio.timeout(15):
+            while (wire := listener._wire) is None or wire.reads < 5:
+                await asyncio.sleep(0.01)
+        assert wire._answers.empty()
+        await listener.close()
+
+    monkeypatch.setattr(redis_listen, "PING_SECONDS", 0.05)
+    asyncio.run(listen())
 
 
 def test_frozen_server_is_noticed_and_found_again(own: Redis) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from core.errors import ConfigError, InputError, StoreUnavailable
 from local.postgres import Postgres
+from stores import amending
 from stores.timescale import TimescaleReader, TimescaleStore
 from tests.batches import MINUTE_US, START_US, make_bar, make_bars, make_tick, make_ticks, rows_of
 from tests.factories import indicators, indicators_table, state
@@ -108,6 +109,19 @@ def test_indicator_read_says_what_was_written(database: TimescaleStore, postgres
             "processed_us": 2**53 + 1,
         }
     ]
+
+
+def test_series_amended_in_one_transaction_are_each_written_once(database: TimescaleStore, postgres_dsn: str) -> None:
+    series = [indicators(make_bar(symbol=symbol), state=state(1.0)) for symbol in ("AAPL", "MSFT", "META")]
+    tables = ("indicators", "indicator_states")
+    with psycopg.connect(postgres_dsn) as connection:
+        places: list[set[Any]] = []
+        for row in series:
+            amending.write_indicators(connection, indicators_table(row))
+            held = (f"SELECT symbol, ctid::text, xmax::text FROM {table}".encode() for table in tables)
+            places.append({(n, *each) for n, query in enumerate(held) for each in connection.execute(query).fetchall()})
+    assert [len(each) for each in places] == [2, 4, 6]
+    assert places[0] < places[1] < places[2]
 
 
 def test_ticks_of_one_time_come_by_seq(database: TimescaleStore, postgres_dsn: str) -> None:

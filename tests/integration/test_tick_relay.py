@@ -113,6 +113,22 @@ def test_relay_reads_nothing_while_nobody_listens_and_starts_at_the_end(settings
         wait_for(lambda: not relay.reading)
 
 
+def test_relay_takes_what_the_pipeline_takes_and_shows_text(settings: Settings) -> None:
+    now = time.time_ns() // 1000
+    fields = {"v": 1, "symbol": "AAPL", "event_us": now, "size": "1", "source": "test", "received_us": now}
+    whole = fields | {"kind": "trade", "seq": 1, "price": 101.5}
+    with relaying(settings) as relay, redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        with client.pubsub() as listener:
+            listener.subscribe("tick:AAPL")
+            listener.get_message(timeout=5)
+            wait_for(lambda: relay.reading)
+            lacking = [{name: value for name, value in whole.items() if name != gone} for gone in ("v", "seq", "kind")]
+            send(settings, *((b"AAPL", msgspec.json.encode(each)) for each in (*lacking, whole)))
+            message = msgspec.json.decode(listener.get_message(timeout=10)["data"])
+        assert list(message)[:3] == ["stream_seq", "relayed_us", "v"] and message["price"] == "101.5"
+        assert (relay.published, relay.invalid) == (1, 3)
+
+
 def test_relay_goes_on_when_redis_comes_later(settings: Settings, servers_folder: Any, tmp_path: Any) -> None:
     from pydantic import SecretStr
 

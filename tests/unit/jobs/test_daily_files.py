@@ -140,6 +140,20 @@ def test_ex_date_of_a_factor_is_the_weekday_after(file: Path) -> None:
     ]
 
 
+def test_factors_of_a_weekend_are_of_one_event(file: Path) -> None:
+    names = ("symbol", "date", "price_factor", "split_factor", "reference_price")
+    days = [("2024-03-01", 0.9, 0.25, 100), ("2024-03-02", 0.95, 0.5, 100), ("2050-12-31", 1, 1, 0)]
+    write(file, *(dict(zip(names, ("A", *values), strict=True)) for values in days))
+    monday = date(2024, 3, 4)
+    assert read_actions(file, "factors")["A"] == [
+        Action(monday, "split", Fraction(4)),
+        Action(monday, "dividend", amount=Decimal(10), reference=Decimal(100)),
+    ]
+    write(file, *(dict(zip(names, ("A", *values), strict=True)) for values in [*days, days[0]]))
+    with pytest.raises(InputError, match="2024-03-01: the day is there twice"):
+        read_actions(file, "factors")
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [

@@ -1,7 +1,10 @@
 """When jobs are due, and the scheduler's decisions: what was missed, what runs already, a database that is away."""
 
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +18,7 @@ from core.clock import ManualClock
 from core.errors import ConfigError, StoreUnavailable
 from jobs.scheduling import scheduler
 from jobs.scheduling.commands import COMMANDS, day_before
-from jobs.scheduling.runner import ALREADY_RUNS, NO_STORE
+from jobs.scheduling.runner import ALREADY_RUNS, INTERRUPTED, NO_STORE
 from jobs.scheduling.scheduler import Scheduler
 from local.jars import ROOT
 
@@ -118,6 +121,14 @@ class Started:
     def end(self, code: int) -> None:
         self.processes[-1].communicate(f"{code}\n".encode(), timeout=10)
 
+    def die(self, how: signal.Signals | int) -> None:
+        """End by a signal, or with an exit code."""
+        if isinstance(how, signal.Signals):
+            self.processes[-1].send_signal(how)
+            self.processes[-1].communicate(timeout=10)
+        else:
+            self.end(how)
+
 
 @pytest.fixture
 def started() -> Iterator[Started]:
@@ -126,6 +137,8 @@ def started() -> Iterator[Started]:
     for process in made.processes:
         if process.poll() is None:
             process.communicate(b"0\n", timeout=10)
+        elif process.stdin is not None:
+            process.stdin.close()
 
 
 def scheduling(now: str, started: Started, last: str = "", **settings: float) -> tuple[Scheduler, ManualClock]:
@@ -193,6 +206,53 @@ def test_run_without_a_database_is_tried_again_and_one_elsewhere_is_not(
     started.end(ALREADY_RUNS)
     made.look()
     assert len(started.due) == 2
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, INTERRUPTED])
+def test_run_whose_runner_died_is_made_up_for(
+    started: Started, monkeypatch: pytest.MonkeyPatch, how: signal.Signals | int
+) -> None:
+    made, clock = scheduling("2026-03-02T03:00Z", started, "2026-03-01T03:00Z", schedule_missed_hours=5)
+    made.look()
+    started.die(how)
+    made.look()
+    assert len(started.due) == 1, "not at once"
+    monkeypatch.setattr(scheduler, "AGAIN_SECONDS", 0.0)
+    made._not_before.clear()
+    made.look()
+    assert [due for _, due in started.due] == ["2026-03-02T03:00:00+00:00"] * 2
+    clock.advance(6 * HOUR)
+    started.die(how)
+    made.look()
+    assert len(started.due) == 2, "too long ago"
+
+
+def test_run_that_was_noted_before_its_runner_died_is_not_repeated(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "AGAIN_SECONDS", 0.0)
+    noted = {"backup": us("2026-03-01T03:00Z")}
+    planned = entries("backup=0 3 * * *", "UTC")
+    made = Scheduler(planned, Settings(), ManualClock(us("2026-03-02T03:00Z")), lambda: dict(noted), started)
+    made.look()
+    noted["backup"] = us("2026-03-02T03:00Z")
+    started.die(INTERRUPTED)
+    made.look()
+    assert len(started.due) == 1
+
+
+def test_scheduler_that_ends_its_runs_begins_none_anew(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(scheduler, "LOOK_SECONDS", 0.01)
+    made, _ = scheduling("2026-03-02T03:00Z", started, "2026-03-01T03:00Z")
+    stopping = threading.Event()
+    thread = threading.Thread(target=made.run, args=[stopping])
+    thread.start()
+    while not started.due:
+        time.sleep(0.01)
+    stopping.set()
+    thread.join(10)
+    assert not thread.is_alive() and [each.returncode for each in started.processes] == [-signal.SIGTERM]
 
 
 def test_database_that_is_away_at_the_start_is_asked_again(started: Started) -> None:
