@@ -59,11 +59,18 @@ def event_us(times: pd.Series) -> np.ndarray:
 
 
 def text_of(frame: pd.DataFrame, column: str) -> np.ndarray:
-    """A column of text with None for whatever is missing or empty."""
+    """A column as text with None for whatever is missing or empty; a whole float, 17.0, is "17"."""
     if column not in frame:
         return np.full(len(frame), None, dtype=object)
-    values = frame[column]
-    return values.where(values.notna() & (values != ""), None).to_numpy(object)
+    values = frame[column].astype(object)
+    present = values.notna() & (values != "")
+    if pd.api.types.infer_dtype(values) not in ("string", "empty"):
+        values = values.map(_text)
+    return values.where(present, None).to_numpy(object)
+
+
+def _text(value: object) -> str:
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _masks(conditions: pd.Series) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Files of recorded ticks: finding them, and reading them one trading day at a time.
 
 The layout is that of ../shared/data: Parquet or CSV with symbol, event_time, seq, price, size and optionally
-trade_id, exchange, conditions, suspicious.
+trade_id, exchange, conditions, suspicious. A time without a zone is UTC.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,13 +12,15 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from core.errors import InputError
 from producers.normalise import OPTIONAL, REQUIRED, event_us
 
-_TEXT = {name: pa.string() for name in ("symbol", "event_time", "trade_id", "exchange", "conditions")}
+_CODES = ("symbol", "trade_id", "exchange", "conditions")
+_TEXT = {name: pa.string() for name in (*_CODES, "event_time")}
 _NUMBERS = {"seq": pa.int64(), "price": pa.float64(), "size": pa.float64()}
 
 
@@ -57,7 +59,7 @@ def find_files(paths: Sequence[Path]) -> list[TickFile]:
 def read_days(files: Sequence[TickFile], time_zone: str = "UTC") -> Iterator[tuple[date, pd.DataFrame]]:
     """The rows of all files by calendar day of `time_zone`, so that memory holds one day; empty days are left out.
 
-    A CSV file is parsed once for each day it reaches into.
+    A CSV file, or one whose times are text, is parsed once for each day it reaches into.
     """
     zone = ZoneInfo(time_zone)
     day = _local(min(file.first_us for file in files), zone)
@@ -131,11 +133,13 @@ def _what(path: Path) -> str:
     return "bars" if {"open", "high", "low", "close"} <= columns else f"columns {', '.join(sorted(columns))[:80]}"
 
 
-def _table(path: Path, columns: list[str], filters: list[tuple[str, str, datetime]] | None = None) -> pa.Table:
+def _table(path: Path, columns: list[str], between: tuple[int, int] | None = None) -> pa.Table:
+    """The columns of a file, those of text as text; `between` spares Parquet rows outside of it, epoch microseconds."""
     try:
         if path.suffix != ".csv":
             # partitioning=None: folder names such as date=2024-01-02 are not columns of a tick.
-            return pq.read_table(path, columns=columns, filters=filters, partitioning=None)
+            table = pq.read_table(path, columns=columns, filters=_filter(path, between), partitioning=None)
+            return table.cast(pa.schema([_as_text(field) for field in table.schema]))
         convert = pa_csv.ConvertOptions(
             column_types=_TEXT | _NUMBERS, include_columns=columns, strings_can_be_null=True
         )
@@ -144,15 +148,33 @@ def _table(path: Path, columns: list[str], filters: list[tuple[str, str, datetim
         raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
 
 
+def _filter(path: Path, between: tuple[int, int] | None) -> pc.Expression | None:
+    """Rows of [start, end) as Arrow can tell them: None for times that are no timestamps, such as text."""
+    if between is None:
+        return None
+    kind = pq.read_schema(path).field("event_time").type
+    if not pa.types.is_timestamp(kind):
+        return None
+    # A bound has the column's own zone, or none: Arrow compares no others.
+    start, end = (pa.scalar(us, pa.timestamp("us", kind.tz)) for us in between)
+    return (pc.field("event_time") >= start) & (pc.field("event_time") < end)
+
+
+def _as_text(field: pa.Field) -> pa.Field:
+    """An id or code that is a number becomes text here: in pandas, integers with nulls would be floats."""
+    convert = field.name in _CODES and not pa.types.is_floating(field.type)
+    return field.with_type(pa.string()) if convert else field
+
+
 def _read(file: TickFile, start_us: int, end_us: int) -> pd.DataFrame:
-    """The file's rows of [start_us, end_us), with `source` set."""
+    """The file's rows of [start_us, end_us), with `source` set and times in UTC."""
     columns = [name for name in _columns(file.path) if name in REQUIRED + OPTIONAL]
-    bounds = [("event_time", ">=", _utc(start_us)), ("event_time", "<", _utc(end_us))]
     inside = start_us <= file.first_us and file.last_us < end_us
-    frame = _table(file.path, columns, None if inside else bounds).to_pandas()
-    if file.path.suffix == ".csv":
-        frame["event_time"] = pd.to_datetime(frame["event_time"], utc=True, format="ISO8601")
-        frame = frame[(frame["event_time"] >= _utc(start_us)) & (frame["event_time"] < _utc(end_us))]
+    frame = _table(file.path, columns, None if inside else (start_us, end_us)).to_pandas()
+    frame["event_time"] = pd.to_datetime(frame["event_time"], utc=True, format="ISO8601")
+    if not inside:
+        times = event_us(frame["event_time"])
+        frame = frame[(times >= start_us) & (times < end_us)]
     return frame.assign(source=file.source)
 
 

@@ -139,7 +139,8 @@ class Alpaca(Feed):
     calendar = CALENDAR
     silence_seconds = 60.0
     tape = "iex"
-    """Whose trades of stocks to ask for, live and in history alike: iex, or sip with a plan that has it."""
+    """Whose trades of stocks to ask for, live and in history alike, in the provider's own words, which stand in its
+    addresses: iex, or with a plan that has it sip, which is `tape.CONSOLIDATED`."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -229,6 +230,10 @@ class Alpaca(Feed):
 
     def native_by_rule(self, symbol: str) -> str:
         return symbol.replace("-", "/") if is_pair(symbol) else symbol
+
+    @classmethod
+    def tape_of(cls, symbol: str) -> str:
+        return "" if is_pair(symbol) else cls.tape
 
     def socket(self, symbols: Sequence[str]) -> str:
         """Raises InputError for stocks and crypto together: each has a socket of its own."""

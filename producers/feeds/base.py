@@ -131,7 +131,8 @@ class Feed(ABC):
     rest_url: ClassVar[str] = ""
     quota: ClassVar[Quota | None] = None
     tape: ClassVar[str] = ""
-    """Providers of one tape report the same trades of the same market; "" for a market of its own."""
+    """Providers of one tape report the same trades of the same market; "" for a market of its own, and where its
+    documentation does not tell."""
     calendar: ClassVar[str] = "24/7"
     """When its markets trade: a calendar of exchange_calendars, or 24/7."""
     silence_seconds: ClassVar[float] = 30.0
@@ -172,6 +173,11 @@ class Feed(ABC):
         return self._natives.get(symbol) or self.native_by_rule(symbol)
 
     # Live
+
+    @classmethod
+    def tape_of(cls, symbol: str) -> str:  # noqa: ARG003
+        """The tape of a symbol's trades."""
+        return cls.tape
 
     def socket(self, symbols: Sequence[str]) -> str:
         """The address to connect to for these canonical symbols."""

@@ -28,7 +28,7 @@ from core.records import Kind, Tick
 from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Problem, Quota, SchemaChanged
 from producers.feeds.decoding import Ordinals, decode, order_of, peek, plain
 from producers.feeds.pairs import from_joined
-from producers.feeds.tape import CALENDAR, Aggregate, aggregate_bar, conditions, daily_id, is_pair
+from producers.feeds.tape import CALENDAR, CONSOLIDATED, Aggregate, aggregate_bar, conditions, daily_id, is_pair
 
 if TYPE_CHECKING:
     from producers.http import Http
@@ -156,6 +156,7 @@ class Polygon(Feed):
     rest_url = "https://api.polygon.io"
     quota = Quota(5, 60.0)  # of the plan that costs nothing
     calendar = CALENDAR
+    tape = CONSOLIDATED
     silence_seconds = 60.0
 
     def __init__(self, settings: Settings) -> None:
@@ -231,6 +232,10 @@ class Polygon(Feed):
 
     def native_by_rule(self, symbol: str) -> str:
         return f"{_CRYPTO}{symbol}" if is_pair(symbol) else symbol
+
+    @classmethod
+    def tape_of(cls, symbol: str) -> str:
+        return cls.tape if _market(symbol) == "stocks" else ""
 
     def socket(self, symbols: Sequence[str]) -> str:
         """Raises InputError for symbols of several markets: each has a socket of its own."""

@@ -14,6 +14,8 @@ from producers.feeds.pairs import QUOTES
 from producers.feeds.rows import bar_of
 
 CALENDAR = "XNYS"
+CONSOLIDATED = "sip"
+"""The tape of every exchange's trades of US stocks, also Alpaca's own name for it."""
 _NEW_YORK = ZoneInfo("America/New_York")
 _HOUR_US = 3_600_000_000
 _SHORT = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "vwap": "vw", "trade_count": "n"}

@@ -56,7 +56,8 @@ class Failover:
             raise InputError(f"a provider cannot be its own backup: {', '.join(names)}")
         self.changes: list[Change] = []
         self.lanes = {
-            symbol: Lane(symbol, [(kind.name, kind.tape) for kind in kinds], seams or Seams()) for symbol in symbols
+            symbol: Lane(symbol, [(kind.name, kind.tape_of(symbol)) for kind in kinds], seams or Seams())
+            for symbol in symbols
         }
         self._deliver = deliver
         self._gaps = gaps

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from core import rulesets
+from core.clock import SystemClock
 from core.intervals import MINUTE_US
 from core.records import SEQ_LIMIT
+from producers.bulk import refused
 from producers.normalise import normalise
 from producers.reading import find_files, read_days
 
@@ -56,6 +58,28 @@ def test_normalise_missing_optional_columns_are_none() -> None:
 def test_normalise_empty_text_is_none() -> None:
     (row,) = normalise(recorded(trade_id=[""], exchange=[""], conditions=[""]), US).to_dict("records")
     assert (row["trade_id"], row["venue"], row["conditions"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.Series([17, 20], dtype="int64"),
+        pd.Series([17, 20, None], dtype="float64"),
+        pd.Series([17, 20, None], dtype="Int64"),
+        pd.Series([17, 20, None], dtype="category"),
+        pd.Series([17, "20", "", None], dtype=object),
+    ],
+)
+def test_normalise_ids_and_codes_that_are_numbers_become_text(values: pd.Series) -> None:
+    codes = dict.fromkeys(("trade_id", "exchange", "conditions"), values)
+    ticks = normalise(recorded(seq=list(range(len(values))), **codes), US)
+    for name in ("trade_id", "venue", "conditions"):
+        assert ticks[name].tolist() == ["17", "20", None, None][: len(values)]
+    assert not refused(ticks, None, SystemClock(), 0)
+
+
+def test_normalise_broken_float_keeps_its_fraction() -> None:
+    assert normalise(recorded(trade_id=[17.5]), US)["trade_id"].tolist() == ["17.5"]
 
 
 def test_normalise_suspicious_adds_its_bit_under_a_ruleset_that_has_one() -> None:

@@ -1,5 +1,6 @@
 """Finding and reading files of ticks."""
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from core.errors import InputError
 from producers.reading import find_files, read_days, suggested_ruleset
 
+Written = Callable[[pd.Series], pd.Series]
 COLUMNS = ["symbol", "event_time", "seq", "price", "size"]
 
 
@@ -56,6 +58,46 @@ def test_read_days_keeps_ids_and_conditions_of_a_csv_as_text(tmp_path: Path) -> 
     write(tmp_path / "a.csv", ticks("2024-03-05 03:00:00").assign(trade_id="007", conditions="20", exchange=""))
     ((_, frame),) = read_days(find_files([tmp_path / "a.csv"]))
     assert (frame["trade_id"][0], frame["conditions"][0], frame["exchange"][0]) == ("007", "20", None)
+
+
+@pytest.mark.parametrize("values", [[2**53 + 1, None], [2**53 + 1, 7]])
+def test_read_days_whole_numbers_of_parquet_as_text_exactly(tmp_path: Path, values: list[int | None]) -> None:
+    whole = pd.array(values, dtype="Int64")
+    frame = ticks("2024-03-05 03:00:00", "2024-03-05 04:00:00").assign(
+        symbol=[600519, 700], trade_id=whole, exchange=whole, conditions=whole
+    )
+    ((_, read),) = read_days(find_files([write(tmp_path / "a.parquet", frame)]))
+    assert read["symbol"].tolist() == ["600519", "700"]
+    for name in ("trade_id", "exchange", "conditions"):
+        assert read[name].tolist() == [None if value is None else str(value) for value in values]
+
+
+LATE, EARLY = "2024-03-04 23:59:59.999999", "2024-03-05 00:00:00"
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda times: times,
+        lambda times: times.dt.tz_localize(None),
+        lambda times: times.dt.tz_localize(None).dt.as_unit("ns"),
+        lambda times: times.dt.tz_convert("America/New_York"),
+        lambda times: times.dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        lambda times: times.dt.strftime("%Y-%m-%d %H:%M:%S.%f"),
+        lambda times: times.map(lambda time: time.tz_convert("America/New_York").isoformat()),
+    ],
+    ids=["utc", "naive", "naive_ns", "new_york", "text", "naive_text", "offset_text"],
+)
+def test_read_days_splits_at_midnight_however_times_are_written(tmp_path: Path, suffix: str, written: Written) -> None:
+    frame = ticks(LATE, EARLY)
+    path = write(tmp_path / f"a.{suffix}", frame.assign(event_time=written(frame["event_time"])))
+    beside = write(tmp_path / "b.parquet", ticks(LATE))
+    days = {day: read for day, read in read_days(find_files([path, beside]))}
+    assert {day: read["event_time"].tolist() for day, read in days.items()} == {
+        date(2024, 3, 4): [pd.Timestamp(LATE, tz="UTC")] * 2,
+        date(2024, 3, 5): [pd.Timestamp(EARLY, tz="UTC")],
+    }
 
 
 def test_find_files_passes_over_bars_and_quotes_in_a_folder(tmp_path: Path) -> None:
