@@ -115,7 +115,11 @@ def _recorded_fields(frame: DataFrame, files: Sequence[TickFile]) -> DataFrame:
     stem = F.left(name, F.length(name) - F.lit(len(files[0].path.suffix)))
     prefix = files[0].source.removesuffix(files[0].path.stem)
 
+    kinds = dict(frame.dtypes)
+
     def optional(name: str, kind: str = "string") -> Column:
+        if kind == "string" and kinds.get(name) in ("float", "double"):
+            return _text_of_float(F.col(name))
         return F.col(name).cast(kind) if name in given else F.lit(None).cast(kind)
 
     event_us = _micros(frame, "event_time")
@@ -140,6 +144,12 @@ def _recorded_fields(frame: DataFrame, files: Sequence[TickFile]) -> DataFrame:
         F.lit(True).alias("parsed"),
         F.lit(b"recorded").alias("value"),
     )
+
+
+def _text_of_float(column: Column) -> Column:
+    """Of an id beside missing ones, which pandas writes as a float: 17.0 is "17", NaN is none."""
+    whole = column.cast("long")
+    return F.when(column == whole, whole.cast("string")).when(~F.isnan(column), column.cast("string"))
 
 
 def _micros(frame: DataFrame, name: str) -> Column:

@@ -21,7 +21,7 @@ with loading():
     from core.intervals import DAILY, INTERVALS
     from metrics import findings
     from metrics.serve import serve
-    from ml.dataset import HORIZONS, every_horizon, read_bars
+    from ml.dataset import HORIZONS, check_interval, every_horizon, read_bars
     from ml.evaluate import FOLDS, Progress, evaluate
     from ml.features import FEATURES
     from ml.latest import predictions
@@ -104,9 +104,11 @@ def _serve(_: argparse.Namespace, settings: Settings) -> None:
 
 
 def _bars(options: argparse.Namespace, settings: Settings) -> pd.DataFrame:
-    """The bars of the files, or those of the database."""
+    """The bars of the files, which must be of the interval, or those of the database."""
     if options.bars is not None:
-        return read_bars(options.bars, None if options.bars.is_dir() else options.interval)
+        bars = read_bars(options.bars, options.interval)
+        check_interval(bars, options.interval)
+        return bars
     store = PredictionStore(settings.postgres_dsn.get_secret_value())
     try:
         found = pd.DataFrame(store.last_bars(options.interval, settings.ml_train_bars))

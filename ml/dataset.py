@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.errors import InputError
 from core.indicators.base import Array
 from core.indicators.batch import start_us
-from core.intervals import DAY_US
+from core.intervals import DAY_US, SECOND_US
 from core.sessions import ALWAYS_OPEN, session_ids
 from ml.features import NAMES, Ints, features, ready, volatility
 
@@ -134,6 +134,17 @@ def step_us(bars: pd.DataFrame) -> int:
         raise InputError("too few bars: a history needs two at least")
     values, counts = np.unique(distances, return_counts=True)
     return int(values[counts.argmax()])
+
+
+def check_interval(bars: pd.DataFrame, interval: str) -> None:
+    """Raise InputError where bars are not as long as an interval such as `5m` or `1d` says, or too few to tell."""
+    try:
+        length_us = pd.Timedelta(interval) // pd.Timedelta(microseconds=1)
+    except ValueError:
+        raise InputError(f"--interval: a length such as 1m or 1d, not {interval}") from None
+    found_us = step_us(bars)
+    if found_us != length_us:
+        raise InputError(f"the bars are of {found_us / SECOND_US:g} seconds, not of {interval}: give their --interval")
 
 
 def samples(bars: pd.DataFrame, horizon: int, calendar: str = ALWAYS_OPEN) -> Samples:

@@ -31,7 +31,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """The report on bars of one interval: of every horizon the scores out of sample, and whether it beats anything.
 
-    Raises InputError when there are too few bars, or when a feature looks ahead.
+    Raises InputError when there are too few bars, no price moves in them, or a feature looks ahead.
     """
     return judge(bars, every_horizon(bars, calendar, horizons), folds, threads, progress)
 
@@ -76,6 +76,8 @@ def _horizon(found: Samples, folds: int, threads: int, progress: Progress) -> di
     rows = np.concatenate(tested)
     joined = {name: _joined([each[name] for each in guesses]) for name in guesses[0]}
     test = found.at(rows)
+    if not test.target.any():
+        raise InputError(f"no price moved in the test blocks of horizon {found.horizon}: nothing can be judged")
     result = scores(joined.pop("model"), joined, test.target, test.volatility, test.known_us, found.horizon)
     return result | {
         "beats_baselines": {kind: beats(result[f"skill_of_{kind}"]) for kind in ("return", "rise")},

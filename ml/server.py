@@ -24,7 +24,7 @@ from core.clock import Clock, SystemClock
 from core.intervals import SECOND_US
 from ml.feeding import BarFeed
 from ml.scoring import Scoring
-from ml.serving import WARM_UP_BARS, Answer, Predictor
+from ml.serving import Answer, Predictor, warm_up_bars
 from ml.shelf import Bundle, Shelf
 from stores.prediction_scores import PredictionScores
 from stores.predictions import PredictionStore
@@ -113,7 +113,8 @@ class Server:
         return retrying(name, call, self._settings.store_retry_seconds)
 
     def _warm_up(self, interval: str, symbols: Sequence[str] | None) -> None:
-        rows = self._patiently("timescale", lambda: self._store.last_bars(interval, WARM_UP_BARS, symbols))
+        count = warm_up_bars(interval)
+        rows = self._patiently("timescale", lambda: self._store.last_bars(interval, count, symbols))
         self._predictors[interval].warm_up(rows)
 
     def _look(self) -> None:

@@ -2,25 +2,36 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 import numpy as np
 import structlog
 
-from core.indicators import bars_of
-from core.intervals import INTERVALS
+from core.indicators import Bars, bars_of
+from core.intervals import DAY_US, INTERVALS
 from core.sessions import ALWAYS_OPEN
+from ml.features import Ints
 from ml.latest import rows
 from ml.live import LiveFeatures
 from ml.shelf import Bundle, ModelError, Shelf
 from stores.predictions import Prediction
 from stores.redis_predictions import Said
 
-WARM_UP_BARS = 500
-"""What a restart reads of each symbol: more than any indicator of the features remembers."""
+STABLE_BARS = 500
+"""More than any indicator of the features remembers, but for those that begin with the session."""
 _AMOUNTS = ("open", "high", "low", "close", "volume", "notional")
 _log = structlog.get_logger("ml.serving")
+
+
+def warm_up_bars(interval: str) -> int:
+    """How many bars of each symbol a restart or an amended bar has read: those of a day too, for no session is longer.
+
+    Where bars of a weekend count to Monday, as of a market that never closes under an exchange's calendar, one is.
+    """
+    return max(STABLE_BARS, DAY_US // INTERVALS[interval].us + 1)
 
 
 class ClosedBar(msgspec.Struct, frozen=True):
@@ -81,9 +92,13 @@ class Predictor:
         bars = [bar for bar in bars if bar["start"] <= (last[bar["symbol"]] or bar["start"])]
         for symbol in last:
             self._features.forget(symbol)
-        if bars:
-            self._take([bar["symbol"] for bar in bars], {name: [bar[name] for bar in bars] for name in _AMOUNTS},
-                       [bar["start"] for bar in bars])  # fmt: skip
+        runs = [list(run) for _, run in groupby(bars, key=itemgetter("symbol"))]
+        older = [bar for run in runs for bar in run[:-STABLE_BARS]]
+        newer = [bar for run in runs for bar in run[-STABLE_BARS:]]
+        if older:
+            self._features.begin(*self._columns(older))
+        if newer:
+            self._features.take(*self._columns(newer))
 
     def amended(self, bars: Sequence[ClosedBar]) -> set[str]:
         """The symbols of which a bar that is known already comes again: their history must be read again first."""
@@ -98,25 +113,31 @@ class Predictor:
         new = list(last.values())
         if not new:
             return Answer([], [])
-        amounts = {name: [float(getattr(bar, name)) for bar in new] for name in _AMOUNTS}
-        found = self._take([bar.symbol for bar in new], amounts, [bar.start for bar in new])
+        symbols, held, starts = self._columns([_row(bar) for bar in new])
+        found = self._features.take(symbols, held, starts)
         if self.bundle is None:
             return Answer([], [])
-        starts = np.array([bar.start for bar in new], np.int64)
-        every = [self._prediction(row) for row in rows(self.bundle, [bar.symbol for bar in new], starts, found)]
+        every = [self._prediction(row) for row in rows(self.bundle, symbols, starts, found)]
         made = [each for each in every if each.outcome_us > now_us]
-        closes = {(bar.symbol, bar.start): close for bar, close in zip(new, amounts["close"], strict=True)}
+        closes = {(bar.symbol, bar.start): close for bar, close in zip(new, held.close.tolist(), strict=True)}
         return Answer(made, _said(made, closes))
 
-    def _take(self, symbols: list[str], amounts: dict[str, list[float]], starts: list[int]) -> Any:
-        start = np.array(starts, np.int64)
-        return self._features.take(symbols, bars_of(**amounts, start=start, calendar=self._calendar), start)
+    def _columns(self, bars: Sequence[dict[str, Any]]) -> tuple[list[str], Bars, Ints]:
+        """Symbols, bars and starts in epoch microseconds, as `LiveFeatures` takes them."""
+        start = np.array([bar["start"] for bar in bars], np.int64)
+        amounts = {name: [bar[name] for bar in bars] for name in _AMOUNTS}
+        return [bar["symbol"] for bar in bars], bars_of(**amounts, start=start, calendar=self._calendar), start
 
     def _prediction(self, row: dict[str, Any]) -> Prediction:
         end = row["start"] + self._length_us
         abstains = tuple(row.pop("abstains"))
         outcome_us = end + row["horizon"] * self._length_us
         return Prediction(interval=self.interval, end=end, outcome_us=outcome_us, abstains=abstains, **row)
+
+
+def _row(bar: ClosedBar) -> dict[str, Any]:
+    """As the store has it."""
+    return {"symbol": bar.symbol, "start": bar.start} | {name: float(getattr(bar, name)) for name in _AMOUNTS}
 
 
 def _said(predictions: Sequence[Prediction], closes: dict[tuple[str, int], float]) -> list[Said]:

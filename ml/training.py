@@ -128,6 +128,8 @@ def _held_out(found: Samples) -> tuple[Ints, Ints]:
 
 def _loss(model: Model, test: Samples) -> float:
     moved = test.target != 0
+    if not moved.any():
+        raise InputError(f"no price moved in the newest bars of horizon {test.horizon}: no model can be held to them")
     guess = model.predict(test.features, test.volatility)
     return log_loss(guess.rise[moved], (test.target[moved] > 0).astype(np.float64))
 

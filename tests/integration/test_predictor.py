@@ -22,6 +22,7 @@ from confluent_kafka import Producer
 from conf.settings import Settings
 from conf.topics import BARS
 from core.clock import ManualClock
+from core.intervals import DAY_US
 from core.records import Bar
 from ml.dataset import every_horizon
 from ml.latest import predictions
@@ -166,6 +167,31 @@ def test_served_equals_trained_through_an_amendment_and_nothing_is_said_afterwar
     assert [row[:3] for row in rows] == expected(bundle, bars) + expected(bundle, now)
     assert all(in_time and model == bundle.version for *_, in_time, model in rows)
     assert server.made == len(rows) == 4 and stored(ready, "OLD") == []
+
+
+def test_session_counts_from_its_first_bar_after_a_restart_and_an_amended_bar(ready: Settings, bundle: Bundle) -> None:
+    evening = (time.time_ns() // 1000 // DAY_US + 2) * DAY_US - 2 * MINUTE_US  # tomorrow's, whatever the time is
+    bars = history("AAA", evening, 1500)
+    midnight = next(place for place, bar in enumerate(bars) if bar.start % DAY_US == 0)
+    bars[midnight] = heavy(bars[midnight], Decimal(50), rev=1)
+    store(ready, bars[:-1])
+    with serving(ready) as server, listening(ready, "AAA") as following:
+        publish(ready, bars[-1])
+        assert said(following()) == expected(bundle, bars) != expected(bundle, bars[-500:])
+        amended = heavy(bars[midnight], Decimal(120), rev=2, state="amended", reason="late")
+        store(ready, [bars[-1], amended])
+        later = factories.bar(**msgspec.structs.asdict(bars[-1]) | {"start": evening + MINUTE_US,
+                                                                    "end": evening + 2 * MINUTE_US})  # fmt: skip
+        publish(ready, amended, later)
+        now = [*(amended if bar.start == amended.start else bar for bar in bars), later]
+        assert said(following()) == expected(bundle, now) != expected(bundle, [*bars, later])
+    assert server.made == 4
+
+
+def heavy(bar: Bar, price: Decimal, **others: Any) -> Bar:
+    """With volume enough at a price for the session's VWAP to be about that."""
+    volume = Decimal(100_000_000)
+    return factories.bar(**msgspec.structs.asdict(bar) | {"volume": volume, "notional": price * volume} | others)
 
 
 def test_backlog_spread_over_partitions_is_read_in_order_and_so_is_what_comes_after_a_restart(

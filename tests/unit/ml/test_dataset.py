@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from ml.dataset import read_bars, samples
+from ml.dataset import check_interval, read_bars, samples
 from ml.folds import walk_forward
 from tests.unit.ml.histories import BEGIN_US, MINUTE_US, walk
 
@@ -95,6 +95,18 @@ def test_file_of_several_intervals_asks_which(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no bars of 15m"):
         read_bars(path, "15m")
     assert len(read_bars(path, "5m")) == 6
+
+
+@pytest.mark.parametrize(("interval", "minutes"), [("1m", 1), ("5m", 5), ("1d", 1440), ("30m", 30)])
+def test_bars_must_be_as_long_as_their_interval(interval: str, minutes: int) -> None:
+    bars = walk(30)
+    spread = bars.assign(start=BEGIN_US + np.arange(30) * minutes * MINUTE_US).drop(index=[3, 4])
+    check_interval(spread, interval)
+    with pytest.raises(InputError, match=f"bars are of {minutes * 60} seconds, not of 15m: give their --interval"):
+        check_interval(spread, "15m")
+    for wrong in ("minute", "5"):
+        with pytest.raises(InputError, match=f"not {wrong}|not of {wrong}:"):
+            check_interval(spread, wrong)
 
 
 def test_bar_without_a_price_is_left_out(tmp_path: Path) -> None:

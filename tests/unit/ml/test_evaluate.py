@@ -1,9 +1,11 @@
 """Honesty: nothing is found in a random walk, what is planted is found, and scores are those of other libraries."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import brier_score_loss
@@ -12,10 +14,12 @@ from sklearn.metrics import log_loss as their_log_loss
 from core.errors import InputError
 from ml import evaluate as module
 from ml.baselines import BASELINES, Guess
-from ml.dataset import samples
+from ml.dataset import every_horizon, samples
 from ml.evaluate import evaluate
 from ml.report import text, verdict
 from ml.scores import Bootstrap, log_loss, rank_correlation, reliability, scores
+from ml.shelf import Shelf
+from ml.training import hold_against
 from tests.unit.ml.histories import walk
 
 
@@ -49,6 +53,24 @@ def test_feature_that_looks_ahead_stops_the_evaluation(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "looking_ahead", lambda _: {"rsi": 0.1})
     with pytest.raises(InputError, match="look ahead, no score would mean anything: rsi"):
         evaluate(walk(500))
+
+
+@pytest.mark.parametrize("from_bar", [0, 1000])
+def test_price_that_does_not_move_stops_the_evaluation(from_bar: int) -> None:
+    with pytest.raises(InputError, match="no price moved in the test blocks of horizon 1"):
+        evaluate(still(walk(2500, 5), from_bar), horizons=[1], folds=1)
+
+
+def test_price_that_does_not_move_of_late_stops_the_duel(tmp_path: Path) -> None:
+    found = every_horizon(still(walk(1500, 5), 1200), horizons=[1])
+    with pytest.raises(InputError, match="no price moved in the newest bars of horizon 1"):
+        hold_against(Shelf(tmp_path, "1m"), found)
+
+
+def still(bars: pd.DataFrame, from_bar: int) -> pd.DataFrame:
+    """The same bars, but from one on all prices are 1."""
+    prices = ["open", "high", "low", "close"]
+    return bars.assign(**{name: bars[name].where(bars.index < from_bar, 1.0) for name in prices})
 
 
 def test_baselines_say_what_their_names_say() -> None:

@@ -14,7 +14,7 @@ from ml.features import NAMES
 from ml.latest import predictions
 from ml.shelf import Bundle, ModelError, Shelf
 from ml.training import hold_against, shelve, train_challenger
-from tests.unit.ml.histories import BEGIN_US, walk
+from tests.unit.ml.histories import BEGIN_US, MINUTE_US, walk
 
 HORIZONS = (1, 5)
 
@@ -132,3 +132,38 @@ def test_commands_train_predict_and_tell(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["evaluate", "--bars", str(bars), "--json", str(out), *few]) == 0
     assert json.loads(out.read_text())["horizons"]["1"]["skill_of_rise"]["zero"]["low"] > 0
     assert main(["evaluate", "--bars", str(tmp_path / "none.parquet")]) == 1
+
+
+def test_folder_of_several_intervals_is_trained_of_the_one_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, models = tmp_path / "bars", tmp_path / "models"
+    folder.mkdir()
+    for interval, minutes in (("1m", 1), ("5m", 5)):
+        bars = walk(1200, 5, -0.5)
+        bars.assign(interval=interval, start=BEGIN_US + np.arange(1200) * minutes * MINUTE_US).to_parquet(
+            folder / f"{interval}.parquet"
+        )
+    given = ["--bars", str(folder), "--folder", str(models)]
+    assert main(["train", *given, "--interval", "5m", "--horizons", "1", "--folds", "2"]) == 0
+    shelf = Shelf(models, "5m")
+    champion = shelf.champion()
+    assert champion is not None and shelf.load(champion).card["report"]["data"]["bar_seconds"] == 300
+    capsys.readouterr()
+    assert main(["predict", *given, "--interval", "5m"]) == 0
+    assert json.loads(capsys.readouterr().out)["start"] == BEGIN_US + 1199 * 5 * MINUTE_US
+
+
+@pytest.mark.parametrize("command", ["train", "predict"])
+@pytest.mark.parametrize(("column", "why"), [({}, "the bars are of 300 seconds, not of 1m"),
+                                             ({"interval": "5m"}, "has no bars of 1m; it has 5m")])  # fmt: skip
+def test_bars_of_another_length_are_refused(
+    command: str, column: dict[str, str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bars = walk(600).assign(start=BEGIN_US + np.arange(600) * 5 * MINUTE_US, **column)
+    bars.to_parquet(tmp_path / "bars.parquet")
+    for path in (tmp_path, tmp_path / "bars.parquet"):
+        assert main([command, "--bars", str(path), "--interval", "1m", "--folder", str(tmp_path / "models")]) == 1
+        told = capsys.readouterr().err
+        assert why in told and told.count("\n") == 1
+    assert not (tmp_path / "models").exists()
