@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -67,6 +67,8 @@ class Reconciler:
         self._ruleset = rulesets.load(settings.ruleset)
         self._window_us = max(each.us for each in settings.bar_intervals)
         self._rules_marked = False
+        self._reached_us: int | None = None  # the horizon of the last whole run
+        self._uncounted: dict[tuple[str, date], float] = {}  # with the time of a monotonic clock
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -81,7 +83,11 @@ class Reconciler:
             self._thread.join(30)
 
     def run_recent(self) -> Run | None:
-        """Look at what changed within `reconcile_minutes`; None while another run holds the database."""
+        """Look at what changed; None while another run holds the database.
+
+        That is within `reconcile_minutes` before the newest closed bar, and before what was that in the last run:
+        after a night or a stall, bars of both ends close at once.
+        """
         with self._opened() as store:
             if not store.lock(wait=False):
                 return None
@@ -91,13 +97,15 @@ class Reconciler:
             horizon_us = store.horizon_us()
             if horizon_us is None:
                 return Run()
-            since_us = self._floor(horizon_us - recent // timedelta(microseconds=1))
+            reached_us = horizon_us if self._reached_us is None else min(self._reached_us, horizon_us)
+            since_us = self._floor(reached_us - recent // timedelta(microseconds=1))
             if not self._rules_marked:
                 store.mark_other_rules(since_us)
                 self._rules_marked = True
             run = self._mend(store, store.due(since_us, horizon_us, horizon_us), horizon_us)
             self._look_back(store, since_us)
             self._show_match(store)
+            self._reached_us = horizon_us
             return run
 
     def run_range(
@@ -161,6 +169,15 @@ class Reconciler:
         if not dry_run:
             self._note(store, run, due, horizon_us)
         return run
+
+    def _count(self, store: Reconciling, due: Sequence[Due], horizon_us: int, every: timedelta) -> None:
+        """Count the days of these bars, and those that an earlier run left since they had just been counted."""
+        now = time.monotonic()
+        for each in due:
+            self._uncounted.setdefault((each.symbol, to_time(each.start_us).date()), now)
+        counted = store.count(list(self._uncounted), horizon_us, every)
+        forgotten = now - 2 * COUNT_EVERY.total_seconds()  # of such a day no bar is stored
+        self._uncounted = {day: at for day, at in self._uncounted.items() if day not in counted and at > forgotten}
 
     def _parts(self, due: Sequence[Due]) -> Iterator[list[Due]]:
         """The bars of windows in which any differs, so many windows at a time."""
@@ -247,7 +264,7 @@ class Reconciler:
         quality.BEHIND.inc(run.behind)
         for each in run.amended:
             quality.AMENDED.labels(each.bar["reason"]).inc()
-        store.count(due, horizon_us, timedelta(0) if run.amended else COUNT_EVERY)
+        self._count(store, due, horizon_us, timedelta(0) if run.amended else COUNT_EVERY)
         smallest = min(self._settings.bar_intervals, key=lambda each: each.us).name
         late = [us for each in run.amended if each.bar["interval"] == smallest for us in each.late_us]
         if late:

@@ -70,9 +70,11 @@ _UNCHECKED = f"""
 _IN_RANGE = f"""
     SELECT found.*, coalesce(u.version, 0) AS version, coalesce(u.corrected, false) AS corrected,
            coalesce(u.cancelled, false) AS cancelled
-    FROM (SELECT DISTINCT t.symbol, i.name, date_bin(i.length, t.event_time, {_EPOCH}) AS "start"
+    FROM (SELECT t.symbol, i.name, date_bin(i.length, t.event_time, {_EPOCH}) AS "start"
           FROM ticks AS t, {_INTERVALS} WHERE t.event_time >= %(since)s AND t.event_time < %(until)s
-          AND t.kind = 'trade' AND {_WANTED.format("t")}) AS found
+          AND t.kind = 'trade' AND {_WANTED.format("t")}
+          UNION SELECT n.symbol, n."interval", n."start" FROM unchecked_bars AS n
+          WHERE n."start" >= %(since)s AND n."start" < %(until)s AND {_WANTED.format("n")}) AS found
         LEFT JOIN unchecked_bars AS u ON (u.symbol, u."interval", u."start") = (found.symbol, found.name, found."start")
 """
 _JUDGED = f"""
@@ -113,6 +115,7 @@ _COUNT = f"""
     GROUP BY 1, 2
     ON CONFLICT (symbol, day) DO UPDATE SET
         checked = excluded.checked, matched = excluded.matched, amended = excluded.amended, at = excluded.at
+    RETURNING symbol, day
 """
 
 _NEWEST_DAY = """
@@ -198,7 +201,7 @@ class Reconciling:
         return self._judged(_UNCHECKED, since_us, until_us, horizon_us, symbols)
 
     def in_range(self, since_us: int, until_us: int, horizon_us: int, symbols: Sequence[str] | None) -> list[Due]:
-        """Every closed bar that the log has a trade for, with a trade in `[since_us, until_us)`."""
+        """Every closed bar with a trade of the log in `[since_us, until_us)`, and those noted that start there."""
         return self._judged(_IN_RANGE, since_us, until_us, horizon_us, symbols)
 
     def older(self, since_us: int) -> tuple[int, int | None]:
@@ -213,11 +216,10 @@ class Reconciling:
             columns = [[each.symbol for each in done], [each.interval for each in done]]
             self._rows(_RESOLVE, [*columns, starts, [each.version for each in done]])
 
-    def count(self, checked: Sequence[Due], horizon_us: int, every: timedelta) -> None:
-        """Bring the table `reconciled` up to date for the days of these bars, where it is older than `every`."""
-        days = {(each.symbol, to_time(each.start_us).date()) for each in checked}
+    def count(self, days: Sequence[tuple[str, date]], horizon_us: int, every: timedelta) -> set[tuple[str, date]]:
+        """Bring the table `reconciled` up to date for these days of symbols, where it is older than `every`: which."""
         asked = {"taken": [symbol for symbol, _ in days], "days": [day for _, day in days]}
-        self._rows(_COUNT, self._named | asked | {"horizon": to_time(horizon_us), "every": every})
+        return set(self._rows(_COUNT, self._named | asked | {"horizon": to_time(horizon_us), "every": every}))
 
     def newest_day(self) -> tuple[date, list[tuple[str, int, int]]] | None:
         """The newest counted day, and by symbol its bars checked and those that were right; None before any."""

@@ -402,6 +402,49 @@ def test_a_thread_beside_the_queries_amends_by_itself(system: System) -> None:
     assert 0 < matched < checked and metric("match_ratio") == matched / checked
 
 
+def test_trades_that_are_late_before_a_pause_are_in_their_bars_after_it(system: System) -> None:
+    run_of(system)
+    running = system.reconciler()
+    running.run_recent()
+    late = trades(7, 1, 3, first=35)
+    system.archive(late)  # final has dropped them, and nothing is closed there yet
+    assert running.run_recent().amended == []
+    next_day = 24 * 60
+    system.archive(trades(8, 5, 30, first=next_day))
+    system.final(system.fold(since_us=MONDAY_US + next_day * MINUTE_US))
+    assert reasons(running.run_recent()) == dict.fromkeys(of_trades(*late), "late")
+    system.assert_stores_hold(expected(system))
+
+
+def test_notes_of_bars_without_a_trade_end_with_a_look_at_their_range(system: System) -> None:
+    run_of(system)
+    nowhere = tick(symbol="AAA", trade_id="unknown", event_us=MONDAY_US + 40 * MINUTE_US)
+    system.archive([about(nowhere, "cancel", 0)])
+    system.archive(trades(8, 5, 30, first=300))
+    system.final(system.fold(since_us=MONDAY_US + 300 * MINUTE_US))
+    system.reconcile()
+    assert len(system.rows("SELECT * FROM unchecked_bars")) == 3, "older than what a new process looks at"
+    assert system.reconciler().run_range(MONDAY_US + 30 * MINUTE_US, MONDAY_US + 60 * MINUTE_US).amended == []
+    assert system.rows("SELECT * FROM unchecked_bars") == []
+
+
+def test_last_bars_of_a_day_are_counted_though_it_was_just_counted(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler_module, "COUNT_EVERY", timedelta(seconds=5))
+    run_of(system)
+    running = system.reconciler()
+    system.archive(trades(9, 5, 30, first=30))
+    system.final(system.fold(since_us=MONDAY_US + 30 * MINUTE_US))
+    deadline = time.monotonic() + 30
+    while (counted := system.rows("SELECT sum(checked)::int AS bars FROM reconciled")) != [
+        {"bars": len(system.bars())}
+    ]:
+        assert time.monotonic() < deadline, counted
+        running.run_recent()
+        time.sleep(0.2)
+
+
 def metric(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(f"tickstream_reconcile_{name}", labels) or 0.0
 
