@@ -55,7 +55,7 @@ chaos: $(VENV)/run.stamp ## break a stack of its own for MINUTES=30 and hold wha
 	@$(RUN) -m chaos --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 backup: $(VENV)/run.stamp ## back up the running stack into data/backups  [ARGS="--into DIR"]
-	@servers="$${TICKSTREAM_DATA_PATH:-data}/servers.env"; case "$$servers" in /*) ;; *) servers="./$$servers" ;; esac; \
+	@servers=$$($(RUN) -m local addresses); \
 		if [ -f "$$servers" ]; then . "$$servers"; fi; $(RUN) -m jobs.backup create $(ARGS)
 
 docs: $(VENV)/run.stamp ## check the links of README.md and docs/

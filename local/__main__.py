@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         ),
         ("down", _down, "stop the stack of this folder, or what a killed one left behind"),
         ("status", _status, "what runs here"),
+        ("addresses", _addresses, "the file that says where the servers of a running stack are, for shells to read"),
         ("doctor", _doctor, "what is missing here, and how to get it"),
         ("docs-check", _docs_check, "check the links of README.md and docs/"),
         ("env-example", _env_example, "print conf/.env.example"),
@@ -128,6 +129,14 @@ def _down(_: argparse.Namespace) -> int:
     from local.stack import down
 
     print(down())
+    return 0
+
+
+def _addresses(_: argparse.Namespace) -> int:
+    from conf.settings import load_settings
+    from local.stack import ADDRESSES
+
+    print(load_settings().data_path.resolve() / ADDRESSES)
     return 0
 
 

@@ -3,16 +3,19 @@
 import socket
 import urllib.error
 import urllib.request
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 import redis
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from conf.settings import Settings
 from producers.topics import ask_broker
 
 SECONDS = 5
 SAMPLE = 20
+_SECRETS = ("password", "sslpassword")
 
 Sample = dict[str, dict[str, str]]
 
@@ -51,11 +54,28 @@ def dashboard_url(settings: Settings) -> str:
 
 
 def without_password(url: str) -> str:
+    """A server's address with `***` for a password: before the host, in the query, or in a DSN of `name=value`."""
+    if "://" not in url:
+        return _dsn_without_password(url) if "=" in url else url
     parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user = f"{parts.username}:***@" if parts.username else ":***@"
-    return urlunsplit(parts._replace(netloc=user + parts.netloc.rpartition("@")[2]))
+    if parts.password is not None:
+        user = f"{parts.username}:***@" if parts.username else ":***@"
+        parts = parts._replace(netloc=user + parts.netloc.rpartition("@")[2])
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    if any(name in _SECRETS for name, _ in query):
+        parts = parts._replace(query=urlencode(_masked(dict(query)), safe="*/:,"))
+    return urlunsplit(parts)
+
+
+def _dsn_without_password(dsn: str) -> str:
+    try:
+        return make_conninfo("", **_masked(conninfo_to_dict(dsn)))
+    except psycopg.ProgrammingError:  # nobody can tell what of it is secret
+        return "***"
+
+
+def _masked(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: "***" if name in _SECRETS else value for name, value in fields.items()}
 
 
 def bar_sample(settings: Settings) -> Sample:

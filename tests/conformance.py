@@ -32,7 +32,7 @@ def run(server: Server, checks: Sequence[Check], say: Callable[[str], object]) -
             say(f"ok    {name}")
         except Skip as reason:
             say(f"skip  {name}: {reason}")
-        except (AssertionError, httpx.HTTPError, KeyError, ValueError, TypeError) as error:
+        except (AssertionError, httpx.HTTPError, LookupError, ValueError, TypeError) as error:
             failed += 1
             say(f"FAIL  {name}: {type(error).__name__} {str(error).splitlines()[0] if str(error) else ''}")
     return failed
@@ -75,9 +75,12 @@ def _sockets(options: argparse.Namespace, server: Server, say: Callable[[str], o
     """The checks of tests/conformance_socket.py, where it is; how many failed."""
     try:
         sockets = importlib.import_module("tests.conformance_socket")
-    except ModuleNotFoundError:
-        say("skip  sockets: no tests/conformance_socket.py")
-        return 0
+    except ModuleNotFoundError as error:
+        if error.name == "tests.conformance_socket":
+            say("skip  sockets: no tests/conformance_socket.py")
+            return 0
+        say(f"FAIL  sockets: no package {error.name}; it comes with requirements-dev.txt")
+        return 1
     return len(asyncio.run(sockets.run_all(options.url, server.symbol, options.key)))
 
 

@@ -34,6 +34,10 @@ async def resume_continues_where_one_left(connect: Callable[..., SocketClient], 
         async with connect() as client:
             answer = await client.subscribe(symbol, resume={symbol: left})
             assert answer["mode"] in ("resume", "fresh") and answer["seq"] >= left
+            missed = [each for each in stays.of("update") if left < each["seq"] <= answer["seq"]]
+            revs = {bar["start"]: bar["rev"] for bar in answer["data"]}
+            for bar in (each["data"] for each in missed if answer["mode"] == "resume"):
+                assert revs.get(bar["start"], -1) >= bar["rev"], f"the bar of {bar['start']} is not in it"
 
 
 async def heartbeat_each_second(connect: Callable[..., SocketClient], _symbol: str) -> None:

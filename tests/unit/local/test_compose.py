@@ -138,6 +138,11 @@ def test_settings_of_our_own_services_are_known(name: str) -> None:
     assert settings.influx_url == "http://influxdb:8086"
 
 
+def test_api_knows_the_schedule() -> None:
+    planned, known = (SERVICES[name]["environment"]["TICKSTREAM_SCHEDULE"] for name in ("schedule", "api"))
+    assert planned == known and "backup" in known
+
+
 @pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if "build" in service])
 def test_commands_of_our_own_services_exist(name: str) -> None:
     command = SERVICES[name]["command"]

@@ -166,7 +166,8 @@ def test_driver_is_where_its_executors_look_for_it(name: str) -> None:
     assert options["spark.driver.host"] == f"{name}.{space}.svc" and options["spark.kubernetes.namespace"] == space
     ports = {port["name"]: str(port["containerPort"]) for port in own["ports"]}
     assert (options["spark.driver.port"], options["spark.blockManager.port"]) == (ports["driver"], ports["blocks"])
-    assert of_kind("Service")[name]["spec"]["clusterIP"] == "None"
+    service = of_kind("Service")[name]["spec"]
+    assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"] is True
     image = KUSTOMIZATION["images"][0]
     assert options["spark.kubernetes.container.image"] == f"{image['newName']}:{image['newTag']}"
     slots = int(options["spark.executor.instances"]) * int(options["spark.executor.cores"])
