@@ -18,6 +18,10 @@ from core.records import (
     Tick,
 )
 
+PRICED = ("trade", "correct")
+"""The kinds that have a price and a size; of others nobody judges them."""
+AMENDING = ("correct", "cancel")
+"""The kinds that name a trade."""
 REASONS: dict[str, str] = {
     "empty": "the record has no value",
     "malformed": "the value is not a JSON object, or has none of a tick's fields",
@@ -82,8 +86,8 @@ def _first_reason(tick: Tick, now_us: int | None, tolerance_us: int, known: froz
         return "text"
     if not -SEQ_LIMIT < tick.seq < SEQ_LIMIT:
         return "seq"
-    number = _bad_number(tick) if tick.kind in ("trade", "correct") else None
-    if number is None and tick.kind in ("correct", "cancel") and not tick.trade_id:
+    number = _bad_number(tick) if tick.kind in PRICED else None
+    if number is None and tick.kind in AMENDING and not tick.trade_id:
         return "trade_ref"
     return number
 

@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
-from core.validate import REASONS
+from core.validate import PRICED, REASONS
 from jobs.recognise import ARCHIVE_SCHEMA, recognise
 from jobs.ticks import identity, parse
 from stores.schema import TICK_SCHEMA
@@ -72,7 +72,7 @@ def archive_rows(parsed: DataFrame) -> DataFrame:
 def _tick_column(name: str, column: Column, refused: Column) -> Column:
     if name not in _AMOUNTS:
         return F.when(~refused, column).alias(name)
-    return F.when(~refused & F.col("kind").isin("trade", "correct"), column).cast("decimal(18,8)").alias(name)
+    return F.when(~refused & F.col("kind").isin(*PRICED), column).cast("decimal(18,8)").alias(name)
 
 
 def accepted_ticks(rows: pa.Table) -> pa.Table:

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from core.records import KINDS, MAX_NOTIONAL_UNITS, MAX_TEXT_LENGTH, MIN_EVENT_US, SEQ_LIMIT, TICK_VERSION
-from core.validate import DECIMAL_PATTERN, SYMBOL_PATTERN
-from jobs.ticks import AMENDING, SEPARATOR
+from core.validate import AMENDING, DECIMAL_PATTERN, PRICED, SYMBOL_PATTERN
+from jobs.ticks import SEPARATOR
 from stores.schema import TICK_SCHEMA
 
 ARCHIVE_SCHEMA = pa.schema(
@@ -28,7 +28,6 @@ ARCHIVE_SCHEMA = pa.schema(
         *((field.name, field.type) for field in TICK_SCHEMA),
     ]
 )
-_PRICED = ("trade", "correct")
 _TEXTS = ("source", "venue", "trade_id", "conditions")
 
 _TEXT, _NUMBER, _DECIMAL = r'"[ !#-\[\]-~]*"', "-?(?:0|[1-9][0-9]{0,17})", f'"{DECIMAL_PATTERN}"'
@@ -105,7 +104,7 @@ def _are_ticks(
         pc.greater(lengths["source"], 0),
         pc.less_equal(functools.reduce(pc.add, lengths.values()), MAX_TEXT_LENGTH),
         pc.less(pc.abs(fields["seq"]), SEQ_LIMIT),
-        pc.if_else(_among(kind, _PRICED), good_amounts, True),
+        pc.if_else(_among(kind, PRICED), good_amounts, True),
         pc.if_else(_among(kind, AMENDING), pc.greater(lengths["trade_id"], 0), True),
     ]
     if known_symbols is not None:
@@ -116,7 +115,7 @@ def _are_ticks(
 def _archive_rows(records: pa.Table, fields: pa.Table) -> pa.Table:
     """`jobs.archive.archive_rows` of ticks."""
     trade_id = _where(pc.not_equal(fields["trade_id"], ""), fields["trade_id"])
-    priced = _among(fields["kind"], _PRICED)
+    priced = _among(fields["kind"], PRICED)
     made = {
         **{name: pa.nulls(len(fields)) for name in ("reason", "key", "value")},
         "from_partition": records["partition"],

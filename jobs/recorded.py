@@ -15,16 +15,8 @@ from core.auctions import AuctionSelector, Override
 from core.errors import InputError
 from core.records import SCALE
 from core.rulesets import Ruleset
-from jobs.ticks import (
-    AMENDING,
-    CANONICAL,
-    canonical,
-    condition_mask,
-    corrected,
-    given_id,
-    identity,
-    without_duplicates,
-)
+from core.validate import AMENDING
+from jobs.ticks import CANONICAL, canonical, condition_mask, corrected, given_id, identity, without_duplicates
 from jobs.validate import first_reason, scaled_amounts
 from producers.reading import TickFile
 from stores.lake import make_lake
@@ -110,17 +102,15 @@ def read_files(spark: SparkSession, files: Sequence[TickFile], ruleset: Ruleset)
 
 def _recorded_fields(frame: DataFrame, files: Sequence[TickFile]) -> DataFrame:
     """The fields of the tick record, as `jobs.validate` expects them."""
-    given = set(frame.columns)
+    kinds = dict(frame.dtypes)
     name = F.col("_metadata.file_name")
     stem = F.left(name, F.length(name) - F.lit(len(files[0].path.suffix)))
     prefix = files[0].source.removesuffix(files[0].path.stem)
 
-    kinds = dict(frame.dtypes)
-
     def optional(name: str, kind: str = "string") -> Column:
         if kind == "string" and kinds.get(name) in ("float", "double"):
             return _text_of_float(F.col(name))
-        return F.col(name).cast(kind) if name in given else F.lit(None).cast(kind)
+        return F.col(name).cast(kind) if name in kinds else F.lit(None).cast(kind)
 
     event_us = _micros(frame, "event_time")
     suspicious = F.coalesce(optional("suspicious", "boolean"), F.lit(False))

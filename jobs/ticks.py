@@ -16,6 +16,7 @@ from pyspark.sql.streaming.readwriter import DataStreamReader
 from conf.kafka import spark_kafka
 from conf.settings import Settings
 from conf.topics import TICKS
+from core.validate import AMENDING, PRICED
 from jobs.exact import scaled
 from jobs.prefix import prefix
 from jobs.validate import first_reason, text_amounts
@@ -46,7 +47,6 @@ CANONICAL = (
 )
 # Cannot occur in a validated text field, so that joined identities stay unambiguous.
 SEPARATOR = "\x1f"
-AMENDING = ("correct", "cancel")
 SORTED_AT_ONCE = 40_000_000  # 64-bit hashes that the driver holds: 320 MB, and as much again in Python
 
 
@@ -93,7 +93,7 @@ def parse(records: DataFrame, settings: Settings) -> DataFrame:
 
 def accepted(parsed: DataFrame) -> DataFrame:
     """The canonical columns of the records that are ticks."""
-    priced = F.col("kind").isin("trade", "correct")
+    priced = F.col("kind").isin(*PRICED)
     units = {name: F.when(priced, scaled(name)) for name in ("price", "size")}
     return canonical(parsed.where(F.col("reason").isNull()).withColumns(units))
 

@@ -9,7 +9,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from core.records import KINDS, MAX_NOTIONAL_UNITS, MAX_UNITS, MIN_EVENT_US, SCALE, SEQ_LIMIT, TICK_VERSION
-from core.validate import DECIMAL_PATTERN, REASONS, SYMBOL_PATTERN, TEXT_PATTERN
+from core.validate import AMENDING, DECIMAL_PATTERN, PRICED, REASONS, SYMBOL_PATTERN, TEXT_PATTERN
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def _wrong(
 ) -> dict[str, Column]:
     """Reason -> condition; a null condition counts as wrong."""
     kind, no = F.col("kind"), F.lit(False)
-    priced = kind.isin("trade", "correct")
+    priced = kind.isin(*PRICED)
     texts = F.concat_ws("", "source", "venue", "trade_id", "conditions")
     strict = F.lit(True) if known_symbols is None else F.col("symbol").isin(*known_symbols)
     ahead = no if appended_us is None else F.col("event_us") > appended_us + F.lit(tolerance_us)
@@ -80,7 +80,7 @@ def _wrong(
         "price": priced & ~F.coalesce(amounts.price_is_good, no),
         "size": priced & ~F.coalesce(amounts.size_is_good, no),
         "notional": priced & (amounts.worth >= MAX_NOTIONAL_UNITS),
-        "trade_ref": kind.isin("correct", "cancel") & (F.length(F.coalesce("trade_id", F.lit(""))) == 0),
+        "trade_ref": kind.isin(*AMENDING) & (F.length(F.coalesce("trade_id", F.lit(""))) == 0),
     }
 
 

@@ -20,13 +20,14 @@ from conf.settings import Settings
 from conf.topics import DEAD, TICKS
 from core.errors import InvalidTick
 from core.records import SCALE, Tick, to_scaled
+from core.validate import AMENDING, PRICED
 from jobs.archive import DeadLetter, dead_record
 from jobs.backups import topics
 from jobs.backups.manifest import Places
 from jobs.backups.newest import open_since
 from jobs.backups.topics import Record
 from jobs.tick_json import read
-from jobs.ticks import AMENDING, SEPARATOR
+from jobs.ticks import SEPARATOR
 from producers.publish import encode
 from stores.lake import make_lake
 from stores.postgres import connect_args, to_time, translated
@@ -153,8 +154,7 @@ def _rows(ticks: list[tuple[Tick, Record]]) -> pa.Table:
 
 def _row(tick: Tick, record: Record) -> dict[str, Any]:
     given = {name: getattr(tick, name) for name in TICK_SCHEMA.names if hasattr(tick, name)}
-    priced = tick.kind in ("trade", "correct")  # of a cancel nobody has judged them
-    amounts = {name: _amount(getattr(tick, name)) if priced else None for name in ("price", "size")}
+    amounts = {name: _amount(getattr(tick, name)) if tick.kind in PRICED else None for name in ("price", "size")}
     return given | amounts | {
         "trade_id": tick.trade_id or None,
         "event_time": _EPOCH + timedelta(microseconds=tick.event_us),
