@@ -1,6 +1,7 @@
 """The conformance client passes our server and fails servers that break one promise each."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -57,6 +58,20 @@ def test_conformance_passes_our_server_as_a_command(
 def test_conformance_says_2_where_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert conformance.main(["http://127.0.0.1:1"]) == 2
     assert "127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_conformance_fails_where_it_cannot_check_sockets(
+    client: httpx.Client, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tests.conformance_socket", None)
+    monkeypatch.setattr(conformance, "CHECKS", [])
+    assert conformance.main([str(client.base_url)]) == 0, "somebody left the file out"
+    assert "skip  sockets" in capsys.readouterr().out
+    monkeypatch.delitem(sys.modules, "tests.conformance_socket")
+    monkeypatch.delitem(sys.modules, "tests.ws_client", raising=False)
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    assert conformance.main([str(client.base_url)]) == 1
+    assert "FAIL  sockets: no package jsonschema_rs" in capsys.readouterr().out
 
 
 class Tampering(httpx.HTTPTransport):

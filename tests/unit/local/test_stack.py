@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from conf.settings import Settings, load_settings
+from local.__main__ import main
 from local.errors import LocalError
 from local.programs import Feed
 from local.server import free_port
@@ -62,6 +63,15 @@ def test_down_finds_what_a_killed_replay_left() -> None:
         assert "left-over" in down()
         assert left.wait(10) < 0
     assert [name for name, _ in status()] == ["stack", *(kind.name for kind in SERVERS.values())]
+
+
+@pytest.mark.parametrize("folder", ["data", "/elsewhere/data"])
+def test_file_of_addresses_is_in_the_data_folder_that_was_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    (tmp_path / ".env").write_text(f"TICKSTREAM_DATA_PATH={folder}\n")
+    assert main(["addresses"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / folder}/servers.env\n"
 
 
 def test_simulator_keeps_what_earlier_runs_wrote() -> None:
