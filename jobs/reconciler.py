@@ -67,7 +67,6 @@ class Reconciler:
         self._ruleset = rulesets.load(settings.ruleset)
         self._window_us = max(each.us for each in settings.bar_intervals)
         self._rules_marked = False
-        self._reached_us: int | None = None  # the horizon of the last whole run
         self._uncounted: dict[tuple[str, date], float] = {}  # with the time of a monotonic clock
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -97,15 +96,16 @@ class Reconciler:
             horizon_us = store.horizon_us()
             if horizon_us is None:
                 return Run()
-            reached_us = horizon_us if self._reached_us is None else min(self._reached_us, horizon_us)
-            since_us = self._floor(reached_us - recent // timedelta(microseconds=1))
+            reached_us = store.reached_us()
+            from_us = horizon_us if reached_us is None else min(reached_us, horizon_us)
+            since_us = self._floor(from_us - recent // timedelta(microseconds=1))
             if not self._rules_marked:
                 store.mark_other_rules(since_us)
                 self._rules_marked = True
             run = self._mend(store, store.due(since_us, horizon_us, horizon_us), horizon_us)
             self._look_back(store, since_us)
             self._show_match(store)
-            self._reached_us = horizon_us
+            store.reach(horizon_us)
             return run
 
     def run_range(

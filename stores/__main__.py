@@ -12,7 +12,7 @@ from core.errors import TickstreamError
 from stores import hypertables, migrations
 from stores.daily_bars import forget_days
 from stores.postgres import connect_args, translated
-from stores.retention import retain
+from stores.retention import retain, tidy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     migrate = commands.add_parser("migrate", help="create or update the tables; safe to run at any time")
     migrate.add_argument("--check", action="store_true", help="change nothing; exit 1 if migrations are pending")
     commands.add_parser(
-        "retention", help="delete rows older than TICKSTREAM_RETENTION_TICKS_DAYS, …_BARS_DAYS and …_DAILY_YEARS"
+        "retention",
+        help="delete rows older than TICKSTREAM_RETENTION_TICKS_DAYS, …_BARS_DAYS and …_DAILY_YEARS, and notes of them",
     )
     return parser
 
@@ -68,6 +69,7 @@ def _retention(connection: psycopg.Connection, settings: Settings) -> int:
         sys.stdout.write("TimescaleDB drops old chunks by its own policy; ")
     else:
         deleted = retain(connection, _kept(settings), now_us) | deleted
+    deleted |= tidy(connection, _kept(settings), now_us)
     sys.stdout.write(f"deleted {', '.join(f'{rows} {table}' for table, rows in deleted.items())}\n")
     return 0
 

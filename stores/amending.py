@@ -66,8 +66,12 @@ _STATE = 'SELECT "start", rev, state FROM indicator_states WHERE symbol = %s AND
 _AMENDED = f"SELECT {quoted(BAR_SCHEMA.names)} FROM bars {_OF_SERIES} >= %s AND state = 'amended' AND known_at >= %s"
 _NEWEST = f'SELECT {quoted(BAR_SCHEMA.names)} FROM bars {_OF_SERIES} >= %s ORDER BY "start" DESC LIMIT %s'
 _NOTE = """
+    WITH noted AS (
+        INSERT INTO amendments (number, symbol, "interval", from_start)
+        VALUES (nextval('amendment_numbers'), %s, %s, %s) RETURNING *
+    )
     INSERT INTO amended_series AS s (symbol, "interval", number, from_start, since, restated, settled)
-    VALUES (%s, %s, nextval('amendment_numbers'), %s, now(), %s, false)
+    SELECT symbol, "interval", number, from_start, at, %s, false FROM noted
     ON CONFLICT (symbol, "interval") DO UPDATE SET number = excluded.number, settled = false,
         from_start = CASE WHEN s.settled THEN excluded.from_start ELSE least(s.from_start, excluded.from_start) END,
         since = CASE WHEN s.settled THEN excluded.since ELSE s.since END,

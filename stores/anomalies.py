@@ -58,8 +58,8 @@ _BARS = f"""
     ORDER BY newest.symbol, newest."start"
 """
 _AMENDED = f"""
-    SELECT symbol, "interval", number, {EPOCH_US.format("from_start")} AS from_us FROM amended_series
-    WHERE number > %s ORDER BY number
+    SELECT symbol, "interval", max(number) AS number, {EPOCH_US.format("min(from_start)")} AS from_us FROM amendments
+    WHERE number > %s GROUP BY symbol, "interval" ORDER BY 3
 """
 _COUNT_SINCE = """
     SELECT count(*) AS bars FROM bars WHERE symbol = %s AND "interval" = %s AND "start" >= %s AND "start" < %s
@@ -68,7 +68,7 @@ _COUNT_SINCE = """
 
 @dataclass(frozen=True, slots=True)
 class Amended:
-    """A series of which bars from `from_us` on were amended, and the number of that amendment."""
+    """A series of which bars from `from_us` on were amended, and the number of the last such amendment."""
 
     symbol: str
     interval: str
@@ -138,7 +138,7 @@ class AnomalyStore:
         return int(self._rows(_COUNT_SINCE, asked)[0]["bars"])
 
     def amended_since(self, number: int) -> list[Amended]:
-        """The series of which bars were amended after that number, by number."""
+        """The series of which bars were amended after that number, each from the first of these bars on, by number."""
         return [Amended(**row) for row in self._rows(_AMENDED, [number])]
 
     def _rows(self, sql: str, values: Any) -> list[dict[str, Any]]:

@@ -122,6 +122,11 @@ _NEWEST_DAY = """
     SELECT day, symbol, checked, matched FROM reconciled WHERE day = (SELECT max(day) FROM reconciled)
 """
 
+_REACHED = "SELECT horizon FROM reconciling_reached"
+_REACH = """
+    INSERT INTO reconciling_reached (horizon) VALUES (%s) ON CONFLICT (one) DO UPDATE SET horizon = excluded.horizon
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -181,6 +186,15 @@ class Reconciling:
         """Bars that end no later are closed and stored; None before the first one."""
         found: int | None = self._rows(_HORIZON, self._named)[0][0]
         return found
+
+    def reached_us(self) -> int | None:
+        """What the horizon was at the end of the last run that looked at what changed; None before any."""
+        rows = self._rows(_REACHED, ())
+        return us(rows[0][0]) if rows else None
+
+    def reach(self, horizon_us: int) -> None:
+        """A run that looked at what changed is over."""
+        self._rows(_REACH, [to_time(horizon_us)])
 
     def collect(self, reach: timedelta) -> int:
         """Note every bar that ticks came for since the last call; how many minutes of event time had any.

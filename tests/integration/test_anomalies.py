@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +21,7 @@ from core.errors import StoreUnavailable
 from core.intervals import MINUTE_US
 from core.records import Bar
 from jobs.anomalies import FinalAnomalies
+from stores import amending
 from stores.anomalies import AnomalyStore
 from stores.redis import RedisStore
 from stores.schema import bars_table
@@ -171,10 +173,10 @@ def test_amended_bar_is_judged_again(driver: Driver) -> None:
         bars_table([bar(100, CLOSES[-1], rev=2, **amended), bar(101, CLOSES[-1], rev=2, **amended)])
     )
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO amended_series VALUES ('AAA', '1m', nextval('amendment_numbers'),"
-            f" to_timestamp({(BEGIN_US + 100 * MINUTE_US) // 10**6}), now(), false, true)".encode()
-        )
+        for minute in (100, 101):  # two runs of reconciling, each over in every store, before the next final bar
+            amending.note(connection, "AAA", "1m", BEGIN_US + minute * MINUTE_US, restated=False)
+            for each in amending.unsettled(connection, timedelta(0)):
+                amending.settle(connection, each)
     driver.batch(bar(103, 106.0))
     assert driver.told("price_move") == [
         (100, "resolved", 2),

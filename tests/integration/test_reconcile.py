@@ -413,18 +413,22 @@ def test_trades_that_are_late_before_a_pause_are_in_their_bars_after_it(system: 
     system.archive(trades(8, 5, 30, first=next_day))
     system.final(system.fold(since_us=MONDAY_US + next_day * MINUTE_US))
     assert reasons(running.run_recent()) == dict.fromkeys(of_trades(*late), "late")
+    system.archive(later := trades(9, 1, 3, first=next_day + 35))
+    assert running.run_recent().amended == []
+    third_day = 2 * next_day
+    system.archive(trades(10, 5, 30, first=third_day))
+    system.final(system.fold(since_us=MONDAY_US + third_day * MINUTE_US))
+    assert reasons(system.reconcile()) == dict.fromkeys(of_trades(*later), "late"), "also in a process just started"
     system.assert_stores_hold(expected(system))
 
 
 def test_notes_of_bars_without_a_trade_end_with_a_look_at_their_range(system: System) -> None:
     run_of(system)
-    nowhere = tick(symbol="AAA", trade_id="unknown", event_us=MONDAY_US + 40 * MINUTE_US)
+    nowhere = tick(symbol="AAA", trade_id="unknown", event_us=MONDAY_US - 200 * MINUTE_US)
     system.archive([about(nowhere, "cancel", 0)])
-    system.archive(trades(8, 5, 30, first=300))
-    system.final(system.fold(since_us=MONDAY_US + 300 * MINUTE_US))
     system.reconcile()
-    assert len(system.rows("SELECT * FROM unchecked_bars")) == 3, "older than what a new process looks at"
-    assert system.reconciler().run_range(MONDAY_US + 30 * MINUTE_US, MONDAY_US + 60 * MINUTE_US).amended == []
+    assert len(system.rows("SELECT * FROM unchecked_bars")) == 3, "older than what is looked at unasked"
+    assert system.reconciler().run_range(MONDAY_US - 210 * MINUTE_US, MONDAY_US - 180 * MINUTE_US).amended == []
     assert system.rows("SELECT * FROM unchecked_bars") == []
 
 

@@ -12,9 +12,11 @@ from psycopg import sql
 
 from core.errors import ConfigError
 from local.postgres import Postgres
+from stores.anomalies import Amended, AnomalyStore
 from stores.hypertables import Retention
 from stores.migrations import Migration, migrate, migrations, pending
-from stores.retention import retain
+from stores.postgres import to_time
+from stores.retention import retain, tidy
 from stores.timescale import TimescaleStore
 from tests.batches import START_US, make_bar, make_bars, make_tick, make_ticks, rows_of
 from tests.databases import dsn_of, execute
@@ -160,10 +162,45 @@ def test_retention_command_deletes_old_rows(database: TimescaleStore, postgres_d
     done = run_stores(postgres_dsn, "retention")
     assert (done.returncode, done.stdout) == (
         0,
-        "deleted 1 ticks, 1 bars, 2 indicators, 1 bar_revisions, 1 predictions, 1 anomalies, 1 daily_bars\n",
+        "deleted 1 ticks, 1 bars, 2 indicators, 1 bar_revisions, 1 predictions, 1 anomalies, 1 daily_bars, "
+        "0 unchecked_bars, 0 amendments\n",
     )
     # A market that was closed for long goes on from where it stood.
     assert database.read_states()["start"].to_pylist() == [make_bar(1).start]
+
+
+def test_retention_lets_go_of_notes_of_bars_without_ticks(database: TimescaleStore, postgres_dsn: str) -> None:
+    now = START_US + 500 * DAY_US
+    old_us = now - 31 * DAY_US
+    database.write_ticks(make_ticks(make_tick(event_us=old_us + 14 * 60_000_000)))
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        for start_us in (old_us, now - DAY_US):
+            for interval in ("1m", "15m"):
+                values = [make_tick()["symbol"], interval, to_time(start_us)]
+                connection.execute("INSERT INTO unchecked_bars VALUES (%s, %s, %s)", values)
+        assert tidy(connection, Retention(30, 365), now) == {"unchecked_bars": 1, "amendments": 0}
+        left = connection.execute('SELECT "interval", "start" FROM unchecked_bars ORDER BY 2, 1').fetchall()
+    assert left == [("15m", to_time(old_us)), ("15m", to_time(now - DAY_US)), ("1m", to_time(now - DAY_US))]
+
+
+def test_retention_keeps_of_each_past_day_how_far_amendments_reach(database: TimescaleStore, postgres_dsn: str) -> None:
+    noon = START_US - START_US % DAY_US + DAY_US // 2
+    found = AnomalyStore(postgres_dsn)
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        days = [("AAA", -400, 1), ("AAA", 0, 7), ("BBB", 0, 3), ("AAA", 0, 5), ("AAA", 0, 9)]
+        for number, (symbol, day, minute) in enumerate([*days, ("AAA", 1, 2), ("AAA", 1, 4)], start=1):
+            values = [number, symbol, "1m", to_time(minute * 60_000_000), to_time(noon + day * DAY_US + number)]
+            connection.execute("INSERT INTO amendments VALUES (%s, %s, %s, %s, %s)", values)
+        before = [found.amended_since(number) for number in range(1, 8)]
+        assert tidy(connection, Retention(30, 365), noon + DAY_US)["amendments"] == 3
+        assert tidy(connection, Retention(30, 365), noon + DAY_US)["amendments"] == 0
+        assert connection.execute("SELECT count(*) FROM amendments").fetchone() == (4,)
+    after = [found.amended_since(number) for number in range(1, 8)]
+    assert before[0] == after[0] and before[4:] == after[4:]
+    assert [each for each in after[3] if each.symbol == "AAA"] == [Amended("AAA", "1m", 7, 2 * 60_000_000)]
+    for known, told in zip(before, after, strict=True):  # never less than there was
+        assert {(each.symbol, each.number) for each in known} == {(each.symbol, each.number) for each in told}
+        assert all(new.from_us <= old.from_us for new, old in zip(told, known, strict=True))
 
 
 def test_retention_keeps_what_is_young_enough(database: TimescaleStore, postgres_dsn: str) -> None:
