@@ -32,7 +32,7 @@ class RecomputedBar(Answer):
     kafka_partition: int | None
     first_offset: int | None
     last_offset: int | None
-    ruleset: str = Field(examples=["us-equity@1"])
+    ruleset: str = Field(examples=["us-equity@2"])
     received_at: Time | None
 
 
@@ -114,7 +114,7 @@ class ExplainAnswer(Answer):
         " `behind`: the newest ones are not in the log yet"
     )
     log_note: str | None = Field(description="the same in words; null when complete", examples=[None])
-    ruleset: str = Field(description="the rules by which it was recomputed", examples=["us-equity@1"])
+    ruleset: str = Field(description="the rules by which it was recomputed", examples=["us-equity@2"])
     code: CodeVersion
     hashes: Hashes
     stored: RevisionModel = Field(description="the newest revision")

@@ -66,7 +66,9 @@ class AuctionSelector:
         return True
 
     def _minute_start(self, auction: Auction, event_us: int) -> int:
-        assert self._ruleset.session is not None
-        local = self._ruleset.session.local(event_us)
+        session = self._ruleset.session
+        assert session is not None
+        local = session.local(event_us)
         seconds = local.hour * 3600 + local.minute * 60 + local.second
-        return event_us - event_us % SECOND_US - seconds * SECOND_US + auction.minute * MINUTE_US
+        minute = auction.minute - (session.shortened(local) if auction is self._ruleset.closing else 0)
+        return event_us - event_us % SECOND_US - seconds * SECOND_US + minute * MINUTE_US

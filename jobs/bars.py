@@ -133,7 +133,10 @@ def _applies(rule: Exclusion) -> Column:
 def _in_session(session: Session) -> Column:
     local = F.from_utc_timestamp("event_time", session.time_zone)
     minute = F.hour(local) * 60 + F.minute(local)
-    return (minute >= session.open_minute) & (minute < session.close_minute)
+    inside = (minute >= session.open_minute) & (minute < session.close_minute)
+    if not session.early_days:
+        return inside
+    return inside & ((minute < session.early_minute) | ~F.to_date(local).isin(sorted(session.early_days)))
 
 
 def _words() -> dict[str, list[Column]]:

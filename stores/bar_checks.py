@@ -90,6 +90,13 @@ def _regular(ruleset: Ruleset) -> str:
     session = ruleset.session
     if session is None:
         return "true"
-    local = f"event_time AT TIME ZONE '{session.time_zone}'"
-    minute = f"extract(hour FROM {local}) * 60 + extract(minute FROM {local})"
-    return f"{minute} >= {session.open_minute} AND {minute} < {session.close_minute}"
+    local = f"(event_time AT TIME ZONE '{session.time_zone}')"
+    close = f"time '{_clock(session.close_minute)}'"
+    if session.early_days:
+        days = ", ".join(f"'{day.isoformat()}'" for day in sorted(session.early_days))
+        close = f"CASE WHEN {local}::date IN ({days}) THEN time '{_clock(session.early_minute)}' ELSE {close} END"
+    return f"{local}::time >= time '{_clock(session.open_minute)}' AND {local}::time < {close}"
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"

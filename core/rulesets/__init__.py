@@ -9,7 +9,7 @@ import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -39,11 +39,13 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Regular trading hours as minutes of the local day, half-open."""
+    """Regular trading hours as minutes of the local day, half-open. On `early_days` they end at `early_minute`."""
 
     time_zone: str
     open_minute: int
     close_minute: int
+    early_minute: int = 0
+    early_days: frozenset[date] = frozenset()
 
     def local(self, event_us: int) -> datetime:
         """The exchange's local time of an event, to the second."""
@@ -52,12 +54,19 @@ class Session:
     def at(self, event_us: int) -> Literal["regular", "extended"]:
         local = self.local(event_us)
         minute = local.hour * 60 + local.minute
-        return "regular" if self.open_minute <= minute < self.close_minute else "extended"
+        return "regular" if self.open_minute <= minute < self.close_minute - self.shortened(local) else "extended"
+
+    def shortened(self, local: datetime) -> int:
+        """By how many minutes the session of this local day ends early."""
+        return self.close_minute - self.early_minute if local.date() in self.early_days else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Auction:
-    """How the primary venue's auction print is known, and the local minute of the bar that it belongs to."""
+    """How the primary venue's auction print is known, and the local minute of the bar that it belongs to.
+
+    On a day that ends early the closing auction's minute is earlier by as much.
+    """
 
     print_bit: int
     without: int
@@ -67,7 +76,7 @@ class Auction:
 
 @dataclass(frozen=True)
 class Ruleset:
-    """One version of one ruleset; `id` (`us-equity@1`) stands in every bar made with it."""
+    """One version of one ruleset; `id` (`us-equity@2`) stands in every bar made with it."""
 
     name: str
     version: int
@@ -162,8 +171,11 @@ def _auction(auction: dict[str, str], bits: dict[str, int]) -> Auction:
     return Auction(bits[auction["print"]], bits[auction["without"]], bits[auction["mark"]], _minute(auction["minute"]))
 
 
-def _session(session: dict[str, str]) -> Session:
-    return Session(session["time_zone"], _minute(session["open"]), _minute(session["close"]))
+def _session(session: dict[str, Any]) -> Session:
+    opened, closed = _minute(session["open"]), _minute(session["close"])
+    days = frozenset(map(date.fromisoformat, session.get("early_days", ())))
+    early = _minute(session["early_close"]) if days else closed
+    return Session(session["time_zone"], opened, closed, early, days)
 
 
 def _mask(names_: Iterable[str], bits: dict[str, int]) -> int:

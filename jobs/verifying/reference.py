@@ -163,6 +163,8 @@ class _Rules:
         session = data.get("session")
         self._zone = ZoneInfo(session["time_zone"]) if session else None
         self._hours = tuple(_minutes(session[edge]) for edge in ("open", "close")) if session else (0, 0)
+        early = session.get("early_days", ()) if session else ()
+        self._early = {day: _minutes(session["early_close"]) for day in early}
         self._minutes: dict[int, tuple[object, int]] = {}
         self._verdicts: dict[tuple[int, bool], tuple[bool, bool, bool]] = {}
         self.id = f"{data['name']}@{data['version']}"
@@ -207,13 +209,18 @@ class _Rules:
             start = midnight + _minutes(rule["minute"]) * MINUTE_US
             mark = self._bits[rule["mark"]]
             if which == "closing":
-                return start + MINUTE_US - 1, 0, mark
+                moved = self._hours[1] - self._close_on(day)
+                return start - moved * MINUTE_US + MINUTE_US - 1, 0, mark
             if minute == _minutes(rule["minute"]):
                 return start, -1, mark
         return None
 
     def _is_regular(self, at_us: int) -> bool:
-        return self._hours[0] <= self._local(at_us)[1] < self._hours[1]
+        day, minute = self._local(at_us)
+        return self._hours[0] <= minute < self._close_on(day)
+
+    def _close_on(self, day: object) -> int:
+        return self._early.get(str(day), self._hours[1])
 
     def _local(self, at_us: int) -> tuple[object, int]:
         """The local day, and the minute of it."""

@@ -142,7 +142,7 @@ def test_conditions_of_the_rules_that_the_bar_names(client: httpx.Client, databa
     archive(database, ticks)
     final(database, ticks, "us-equity")
     found = ask(client, start_us=EQUITY_US)
-    assert found["equal"] and found["ruleset"] == "us-equity@1"
+    assert found["equal"] and found["ruleset"] == "us-equity@2"
     assert [each["outcome"] for each in found["ticks"]] == ["counted", "counted", "excluded", "counted"]
     assert found["ticks"][1]["may_touch"] == ["volume"] and found["ticks"][1]["made"] == ["volume"]
     assert found["ticks"][2]["because"] == "official prints repeat an auction"

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from core import rulesets
 from core.auctions import AuctionSelector, Override
 from core.intervals import MINUTE_US
@@ -28,6 +30,13 @@ def test_select_first_opening_print_goes_first_in_its_minute() -> None:
 def test_select_closing_print_reported_after_the_bell_goes_last_in_the_last_minute() -> None:
     found = AuctionSelector(US).select("SPY", "P", CLOSING, new_york(16, 4, 59), 5)
     assert found == Override(new_york(15, 59) + MINUTE_US - 1, 5, CLOSE_MARK)
+
+
+@pytest.mark.parametrize(("day", "hour"), [(28, 15), (29, 12), (30, 15)])
+def test_select_closing_print_of_a_shortened_day_goes_last_in_its_last_minute(day: int, hour: int) -> None:
+    midnight = int(datetime(2013, 11, day, 5, tzinfo=UTC).timestamp()) * 1_000_000  # New York, in winter
+    found = AuctionSelector(US).select("IBM", "N", CLOSING, midnight + ((hour + 1) * 60 + 7) * MINUTE_US, 5)
+    assert found == Override(midnight + (hour + 1) * 60 * MINUTE_US - 1, 5, CLOSE_MARK)
 
 
 def test_select_other_venue_is_no_auction() -> None:

@@ -130,7 +130,7 @@ def test_fold_bars_ruleset_keeps_a_print_out_of_prices_but_in_volume() -> None:
     plain = tick(seq=2, price="5", event_us=MONDAY_US + 4 * 3_600_000_000 + 1)
     (first, *_) = fold([sweep, plain], US)
     assert (first.open, first.high, first.trade_count, first.volume) == (5, 5, 2, 200)
-    assert first.ruleset == "us-equity@1"
+    assert first.ruleset == "us-equity@2"
 
 
 def test_fold_bars_volume_without_any_price_is_a_bar_without_prices() -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import exchange_calendars
 import pytest
 
 from core import rulesets
@@ -64,6 +65,15 @@ def test_us_equity_session_follows_daylight_saving() -> None:
     winter = int(datetime(2013, 12, 9, 13, 30, tzinfo=UTC).timestamp()) * 1_000_000
     assert US.session.at(winter) == "extended"
     assert US.session.at(winter + 3_600_000_000) == "regular"
+
+
+def test_us_equity_early_closes_are_those_of_the_exchange() -> None:
+    assert US.session is not None
+    calendar = exchange_calendars.get_calendar("XNYS", start="2000-01-01", end="2037-12-31")
+    assert sorted(US.session.early_days) == [day.date() for day in calendar.early_closes]
+    for day in calendar.sessions[::5].union(calendar.early_closes):
+        close_us = int(calendar.closes[day].timestamp()) * 1_000_000
+        assert (US.session.at(close_us - 1), US.session.at(close_us)) == ("regular", "extended"), day
 
 
 def test_us_equity_primary_venue_is_by_symbol() -> None:

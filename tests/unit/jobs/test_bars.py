@@ -4,6 +4,8 @@ import json
 import random
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pyarrow as pa
@@ -102,6 +104,21 @@ def test_bars_of_spark_equal_the_fold_of_core(spark, name: str) -> None:
     assert [row["trade_count"] for row in expected if row["symbol"] == "MSFT"] == [1] * 9
     if name == "us-equity":
         assert any(row["open"] is None and row["trade_count"] for row in expected)
+
+
+def test_sessions_of_shortened_days_end_early(spark) -> None:
+    days = {"2013-07-02": False, "2013-07-03": True, "2013-11-29": True, "2013-12-03": False, "2037-12-24": True}
+    ticks = []
+    for day in days:
+        noon = datetime.fromisoformat(day).replace(hour=12, tzinfo=ZoneInfo("America/New_York"))
+        for second in (0, 3599, 3600, 4 * 3600 - 1, 4 * 3600):  # sweeps, which set no price within the session
+            event_us = (int(noon.timestamp()) + second) * 1_000_000
+            ticks.append(tick(event_us=event_us, conditions="20", venue="N", received_us=event_us))
+    ruleset = rulesets.load("us-equity")
+    made = by_spark(spark, ticks, ruleset)
+    assert made == by_core(ticks, ruleset)
+    priced = [row["close"] is not None for row in made if row["interval"] == "1m"]
+    assert priced == [value for short in days.values() for value in (False, False, short, short, True)]
 
 
 def test_copies_are_found_whether_the_driver_sorts_or_spark_groups(spark, monkeypatch: pytest.MonkeyPatch) -> None:
