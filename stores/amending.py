@@ -15,6 +15,8 @@ from stores.reconciling import dicts, us
 from stores.schema import BAR_SCHEMA, INDICATOR_SCHEMA
 from stores.staging import AMENDED_INDICATORS, BARS, STATES, quoted
 
+_LOCK = 7_203_146_554  # whoever takes a number commits before the next is taken: readers ask for what is above theirs
+
 Row = dict[str, Any]
 Window = tuple[str, int, int]
 """A symbol and a half-open range of event time, epoch microseconds."""
@@ -163,6 +165,7 @@ def write_indicators(connection: psycopg.Connection, rows: pa.Table) -> None:
 
 def note(connection: psycopg.Connection, symbol: str, interval: str, from_us: int, restated: bool) -> None:
     """The series was amended from this start on; `restated` says whether the state after its newest bar changed."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
     connection.execute(_NOTE.encode(), [symbol, interval, to_time(from_us), restated])
 
 

@@ -1,6 +1,7 @@
 """The sieve in SQL: whatever the log holds, no bar that differs from its recomputation passes it."""
 
 import random
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from core.corrections import corrected
 from core.intervals import parse_intervals
 from core.records import Tick
 from jobs.amend import VALUES
+from stores import amending
 from stores.reconciling import Reconciling
 from stores.schema import TICK_SCHEMA, bars_table
 from stores.timescale import TimescaleStore
@@ -155,3 +157,24 @@ def test_ticks_written_while_a_run_looks_are_looked_at_by_the_next(postgres_dsn:
         asked.resolve(asked.due(0, MONDAY_US + 10**12, MONDAY_US + 10**12))
         assert asked.due(0, MONDAY_US + 10**12, MONDAY_US + 10**12) == []
     store.close()
+
+
+def test_amendments_come_to_light_in_the_order_of_their_numbers(postgres_dsn: str) -> None:
+    """Two processes: one that has read a number would never learn of a lower one that was committed later."""
+    store = TimescaleStore(postgres_dsn)
+    store.setup()
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with psycopg.connect(postgres_dsn) as slow, psycopg.connect(postgres_dsn, autocommit=True) as looking:
+        amending.note(slow, "A", "1m", MONDAY_US, restated=False)
+        quick = threading.Thread(target=store.miss, args=[[("B", "1m", MONDAY_US)]])
+        quick.start()
+        deadline = time.monotonic() + 30
+        while looking.execute(waiting).fetchone() != (1,):
+            assert time.monotonic() < deadline and quick.is_alive(), store.amended_since(0)
+            time.sleep(0.02)
+        assert store.amended_since(0) == []
+        slow.commit()
+        quick.join(30)
+    found = store.amended_since(0)
+    store.close()
+    assert [symbol for symbol, _, _ in found] == ["A", "B"] and found[0][2] < found[1][2]
