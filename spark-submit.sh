@@ -39,9 +39,9 @@ log4j=log4j2
 classes=
 # `python -m local classes` makes it, for shorter starts. A JVM that it does not fit does without it.
 if [ -r "$root/.jars/driver.jsa" ]; then
-    classes="-XX:SharedArchiveFile=$root/.jars/driver.jsa -Xlog:cds=off -Xlog:cds+dynamic=off"
+    classes="\"-XX:SharedArchiveFile=$root/.jars/driver.jsa\" -Xlog:cds=off -Xlog:cds+dynamic=off"
 fi
-options+=(--driver-java-options "$jvm $gc $classes -Dlog4j2.configurationFile=file:$root/conf/$log4j.properties ${SUBMIT_JAVA_OPTIONS:-}")
+options+=(--driver-java-options "$jvm $gc $classes \"-Dlog4j2.configurationFile=$root/conf/$log4j.properties\" ${SUBMIT_JAVA_OPTIONS:-}")
 
 case $master in
 local*) # Nobody else is to reach this driver; executors of a cluster must, so there Spark finds out its own address.

@@ -57,7 +57,7 @@ class Settings(BaseModel):
     A field `x_y` is read from `TICKSTREAM_X_Y`, servers from the names in `OWN_NAMES`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="host:port[,host:port…] of the Kafka brokers")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT"] = Field(
@@ -87,6 +87,9 @@ class Settings(BaseModel):
     finnhub_api_key: SecretStr = Field(SecretStr(""), description="Finnhub")
     alpaca_api_key: SecretStr = Field(SecretStr(""), description="Alpaca, the key's id")
     alpaca_secret_key: SecretStr = Field(SecretStr(""), description="Alpaca, the key's secret")
+    alpaca_feed: Literal["iex", "sip"] = Field(
+        "iex", description="Alpaca's trades of stocks: iex alone, or sip, the consolidated tape, which needs a plan"
+    )
     twelvedata_api_key: SecretStr = Field(SecretStr(""), description="Twelve Data")
     finage_api_key: SecretStr = Field(SecretStr(""), description="Finage")
     alphavantage_api_key: SecretStr = Field(SecretStr(""), description="Alpha Vantage")

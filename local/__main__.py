@@ -40,6 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     except TickstreamError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # a disk that is full, a folder that is not ours
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed here ({sys.executable}); `make up` installs all", file=sys.stderr)
         return 1

@@ -14,11 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import psycopg
 
 from local.errors import LocalError
 from local.server import HOST, Server
 
+_NOBODY = 2**31 - 1  # no process has this number
 _OPTIONS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -60,6 +62,21 @@ class Postgres(Server):
             os.chown(self._data, account.uid, account.gid)
         if not (self._data / "PG_VERSION").exists():
             self._init()
+        self._lay_ghost()
+
+    def _lay_ghost(self) -> None:
+        """Say in the lock of a server that was killed that nobody has its number, where another program has it by now.
+
+        PostgreSQL takes whoever has the number for its predecessor, and refuses to start. The lock itself stays: by
+        the rest of it PostgreSQL finds out whether a part of the predecessor still lives.
+        """
+        lock = self._data / "postmaster.pid"
+        try:
+            number, rest = lock.read_text().split("\n", 1)
+            if psutil.Process(int(number)).name() not in ("postgres", "postmaster"):
+                lock.write_text(f"{_NOBODY}\n{rest}")
+        except (OSError, ValueError, psutil.Error):  # no lock, or one that PostgreSQL sees through by itself
+            return
 
     def _init(self) -> None:
         command = [str(_binaries() / "initdb"), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]

@@ -41,10 +41,14 @@ class StackRecord:
             self._file.unlink(missing_ok=True)
 
     def note_sessions(self, sessions: list[int]) -> None:
-        """Remember where the processes live, for a `down` after this process was killed."""
+        """Remember where the processes live, for a `down` after this process was killed.
+
+        Tried again with the next call where it cannot be written: a full disk must not end what still runs.
+        """
         known = self._read()
         if known.get("sessions") != sessions:
-            self._write(known | {"sessions": sessions})
+            with contextlib.suppress(OSError):
+                self._write(known | {"sessions": sessions})
 
     def stop_leader(self) -> bool:
         """Ask a running `up` to stop and wait for it; whether there was one. Raises LocalError when it does not."""

@@ -107,6 +107,7 @@ def take(feed: Feed, line: bytes, outcome: Outcome) -> list[Tick]:
         outcome.errors[str(error)] += 1
         return []
     outcome.ignored.update(parsed.ignored)
+    outcome.errors.update(map(str, parsed.problems))
     good: list[Tick] = []
     for tick in parsed.ticks:
         try:

@@ -107,7 +107,7 @@ def _open(path: Path) -> TickFile:
     missing = _missing(path)
     if missing:
         raise InputError(f"{path}: {_what(path)}, not trade ticks; missing {', '.join(missing)}")
-    times = event_us(_table(path, ["event_time"]).column("event_time").to_pandas())
+    times = event_us(_times(path, _table(path, ["event_time"]).column("event_time").to_pandas()))
     return TickFile(path, len(times), int(times.min()), int(times.max())) if len(times) else TickFile(path, 0, 0, 0)
 
 
@@ -171,11 +171,27 @@ def _read(file: TickFile, start_us: int, end_us: int) -> pd.DataFrame:
     columns = [name for name in _columns(file.path) if name in REQUIRED + OPTIONAL]
     inside = start_us <= file.first_us and file.last_us < end_us
     frame = _table(file.path, columns, None if inside else (start_us, end_us)).to_pandas()
-    frame["event_time"] = pd.to_datetime(frame["event_time"], utc=True, format="ISO8601")
+    frame["event_time"] = _times(file.path, frame["event_time"])
     if not inside:
         times = event_us(frame["event_time"])
         frame = frame[(times >= start_us) & (times < end_us)]
     return frame.assign(source=file.source)
+
+
+def _times(path: Path, written: pd.Series) -> pd.Series:
+    """A column of times in UTC. Raises InputError naming what is no time, such as an epoch number or an empty cell."""
+    try:
+        times = pd.to_datetime(written, utc=True, format="ISO8601")
+    except (ValueError, TypeError):
+        times = pd.to_datetime(written.astype(str), utc=True, format="ISO8601", errors="coerce")
+    if (bad := times.isna()).any():
+        example = written[bad].iloc[0]
+        what = "empty" if pd.isna(example) else repr(str(example))
+        raise InputError(
+            f"{path}: event_time is neither a timestamp nor ISO 8601 text in {bad.sum():,} of {len(times):,} rows,"
+            f" the first of them {what}"
+        )
+    return times
 
 
 def _utc(us: int) -> datetime:

@@ -94,7 +94,7 @@ class _Broker:
 
 def _plain(said: KafkaError) -> str:
     """What librdkafka says without which of its connections it was, and after how long."""
-    return re.sub(r"^\S+: | \(after \d+ms[^)]*\)", "", said.str())
+    return re.sub(r"^\S+: | \(after \d+ms.*\)", "", said.str())
 
 
 def _new_topic(name: str, settings: Settings) -> NewTopic:

@@ -12,8 +12,9 @@ size. Both bear the time of their own message, not the trade's. History marks tr
 `incorrect` for one that counts no more, a `cancel`, and `corrected` for the one in its place, a trade with an id of its
 own. Nanoseconds are cut to microseconds. Conditions are kept as `c:@,I`.
 
-Corrections and cancels come with the trades of a symbol without being asked for. The socket is the IEX one: the
-consolidated one (sip) needs a plan, as do the last 15 minutes of its history.
+Corrections and cancels come with the trades of a symbol without being asked for. Stocks' trades are those of IEX alone
+unless TICKSTREAM_ALPACA_FEED says `sip`: the consolidated tape's socket needs a plan, as do the last 15 minutes of its
+history.
 
 The login is a message. With the keys in the headers of the handshake as well it would be a second one, which the
 provider answers with an error; it takes the subscription once it has accepted the login.
@@ -34,7 +35,7 @@ from core.errors import InputError
 from core.intervals import SECOND_US
 from core.records import Kind, Tick
 from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Quota, SchemaChanged
-from producers.feeds.decoding import decode, iso_us, order_of, peek, plain
+from producers.feeds.decoding import decode, order_of, peek, plain, take_each, time_us
 from producers.feeds.tape import CALENDAR, Aggregate, aggregate_bar, conditions, daily_id, is_pair
 
 if TYPE_CHECKING:
@@ -138,20 +139,18 @@ class Alpaca(Feed):
     quota = Quota(200, 60.0)
     calendar = CALENDAR
     silence_seconds = 60.0
-    tape = "iex"
-    """Whose trades of stocks to ask for, live and in history alike, in the provider's own words, which stand in its
-    addresses: iex, or with a plan that has it sip, which is `tape.CONSOLIDATED`."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        # Whose trades of stocks to ask for, live and in history alike, in the provider's own words, which stand in
+        # its addresses; `sip` is also what `tape.CONSOLIDATED` is called.
+        self._stocks = settings.alpaca_feed
         self._subscription: list[str] = []
 
     def parse(self, message: bytes, received_us: int) -> Parsed:
         events = peek(_events, message, self.name)
-        parsed = Parsed()
-        for event in [message] if events is None else events:
-            self._take(bytes(event), received_us, parsed)
-        return parsed
+        parts = [message] if events is None else [bytes(event) for event in events]
+        return take_each(parts, lambda part, parsed: self._take(part, received_us, parsed))
 
     def _take(self, message: bytes, received_us: int, parsed: Parsed) -> None:
         event = peek(_event, message, self.name) or _Event()
@@ -220,10 +219,7 @@ class Alpaca(Feed):
     def _us(self, time: str | _Stamp) -> int:
         if isinstance(time, _Stamp):
             return time.seconds * SECOND_US + time.nanoseconds // 1000
-        try:
-            return iso_us(time)
-        except ValueError:
-            raise SchemaChanged(self.name, "trade", f"`t` is no time: {time!r}") from None
+        return time_us(time, self.name, "trade", "t")
 
     def symbol_by_rule(self, native: str) -> str:
         return native.replace("/", "-")
@@ -231,16 +227,15 @@ class Alpaca(Feed):
     def native_by_rule(self, symbol: str) -> str:
         return symbol.replace("-", "/") if is_pair(symbol) else symbol
 
-    @classmethod
-    def tape_of(cls, symbol: str) -> str:
-        return "" if is_pair(symbol) else cls.tape
+    def tape_of(self, symbol: str) -> str:
+        return "" if is_pair(symbol) else self._stocks
 
     def socket(self, symbols: Sequence[str]) -> str:
         """Raises InputError for stocks and crypto together: each has a socket of its own."""
         pairs = {is_pair(symbol) for symbol in symbols}
         if len(pairs) > 1:
             raise InputError(f"{self.name} has one socket for stocks and one for crypto: subscribe to them apart")
-        return f"{self.socket_url}/{'v1beta3/crypto/us' if pairs == {True} else f'v2/{self.tape}'}"
+        return f"{self.socket_url}/{'v1beta3/crypto/us' if pairs == {True} else f'v2/{self._stocks}'}"
 
     def headers(self) -> Mapping[str, str]:
         return {"APCA-API-KEY-ID": self.key(0), "APCA-API-SECRET-KEY": self.key(1)}
@@ -274,7 +269,7 @@ class Alpaca(Feed):
         for path, pairs in (("/v2/stocks/trades/latest", False), ("/v1beta3/crypto/us/latest/trades", True)):
             natives = [self.native(symbol) for symbol in symbols if is_pair(symbol) == pairs]
             if natives:
-                asked = {"symbols": ",".join(natives)} | ({} if pairs else {"feed": self.tape})
+                asked = {"symbols": ",".join(natives)} | ({} if pairs else {"feed": self._stocks})
                 answer = decode(_trades, await http.get(path, asked), self.name, path)
                 found += self._answered(answer, "", http.now_us())
         return found
@@ -284,7 +279,7 @@ class Alpaca(Feed):
         asked, native = {"limit": _PAGE, "sort": "asc"}, self.native(symbol)
         if is_pair(symbol):
             return f"/v1beta3/crypto/us/{what}", asked | {"symbols": native}
-        return f"/v2/stocks/{quote(native, safe='')}/{what}", asked | {"feed": self.tape}
+        return f"/v2/stocks/{quote(native, safe='')}/{what}", asked | {"feed": self._stocks}
 
     async def _pages(
         self, http: "Http", path: str, asked: dict[str, str], decoder: "msgspec.json.Decoder[P]"

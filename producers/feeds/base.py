@@ -86,6 +86,8 @@ class Parsed:
     """The provider's own words where it refuses something."""
     replies: list[str] = field(default_factory=list)
     """What to send now: the subscription, where a provider takes it after the login alone."""
+    problems: list[SchemaChanged] = field(default_factory=list)
+    """Parts of a message of many that are not as documented: the others are good all the same."""
 
     def ignore(self, kind: str) -> "Parsed":
         self.ignored[kind] = self.ignored.get(kind, 0) + 1
@@ -149,7 +151,7 @@ class Feed(ABC):
     def parse(self, message: bytes, received_us: int) -> Parsed:
         """The ticks of one socket message. Unknown types are counted in `ignored`.
 
-        Raises SchemaChanged for a known type without its fields.
+        Raises SchemaChanged for a known type without its fields; in a message of many events, when none is good.
         """
 
     def parse_rest(self, channel: str, message: bytes, received_us: int) -> Parsed:
@@ -174,10 +176,9 @@ class Feed(ABC):
 
     # Live
 
-    @classmethod
-    def tape_of(cls, symbol: str) -> str:  # noqa: ARG003
+    def tape_of(self, symbol: str) -> str:
         """The tape of a symbol's trades."""
-        return cls.tape
+        return self.tape
 
     def socket(self, symbols: Sequence[str]) -> str:
         """The address to connect to for these canonical symbols."""

@@ -12,14 +12,14 @@ it is taken, since it closes the gap of a reconnect by one.
 import json
 from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from core.intervals import SECOND_US
 from core.records import Tick
 from producers.feeds.base import LENGTHS, Can, Feed, HistoryBar, Parsed, Quota
-from producers.feeds.decoding import decode, iso_us, order_of, peek, plain
+from producers.feeds.decoding import decode, order_of, peek, plain, time_us
 from producers.feeds.paging import first_where, windows, within
 from producers.feeds.rows import history_bar
 
@@ -46,7 +46,7 @@ class _Match(msgspec.Struct):
 
 
 class _Trade(msgspec.Struct):
-    trade_id: str
+    trade_id: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,18}$")]
     product_id: str
     price: str
     size: str
@@ -113,7 +113,7 @@ class Coinbase(Feed):
     def _made(self, product: str, trade: _Match | _Trade | _RestTrade, received_us: int) -> Tick:
         return Tick(
             symbol=self.symbol(product),
-            event_us=iso_us(trade.time),
+            event_us=time_us(trade.time, self.name, "trade", "time"),
             price=plain(trade.price),
             size=plain(trade.size),
             trade_id=str(trade.trade_id),

@@ -1,5 +1,6 @@
 """What several wire formats share: exact numbers, times, the order of trades without ids, and clear schema errors."""
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -7,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from core.records import SEQ_LIMIT
-from producers.feeds.base import SchemaChanged
+from producers.feeds.base import Parsed, SchemaChanged
 
 T = TypeVar("T")
 _KEPT_US = 60_000_000
@@ -39,6 +40,22 @@ def peek(decoder: "msgspec.json.Decoder[T]", message: bytes, provider: str) -> T
         raise SchemaChanged(provider, "unnamed", f"not JSON: {error}") from None
 
 
+def take_each(parts: "Sequence[T]", take: Callable[[T, Parsed], None]) -> Parsed:
+    """What the parts of a message say together. One that is not as documented is told of and costs no other.
+
+    Raises SchemaChanged, that of the first, when none is as documented.
+    """
+    parsed = Parsed()
+    for part in parts:
+        try:
+            take(part, parsed)
+        except SchemaChanged as problem:
+            parsed.problems.append(problem)
+    if parts and len(parsed.problems) == len(parts):
+        raise parsed.problems[0]
+    return parsed
+
+
 def plain(number: Decimal | str) -> str:
     """A number as plain decimal text: no exponent, no zeros at its end.
 
@@ -65,6 +82,14 @@ def iso_us(text: str) -> int:
     parsed = datetime.fromisoformat(text)
     since = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)) - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def time_us(text: str, provider: str, kind: str, field: str) -> int:
+    """RFC 3339 of a message's field as epoch microseconds. Raises SchemaChanged for text that is no time."""
+    try:
+        return iso_us(text)
+    except ValueError:
+        raise SchemaChanged(provider, kind, f"`{field}` is no time: {text[:40]!r}") from None
 
 
 def order_of(number: int) -> int:

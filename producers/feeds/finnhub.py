@@ -21,7 +21,7 @@ from conf.settings import Settings
 from core.intervals import SECOND_US
 from core.records import Tick
 from producers.feeds.base import Can, Feed, Parsed, Problem, Quota
-from producers.feeds.decoding import Ordinals, decode, peek, plain
+from producers.feeds.decoding import Ordinals, decode, peek, plain, take_each
 from producers.feeds.pairs import from_joined, joined
 from producers.feeds.tape import CALENDAR, conditions, is_pair
 
@@ -47,7 +47,7 @@ class _Trade(msgspec.Struct):
 
 
 class _Trades(msgspec.Struct):
-    data: list[_Trade]
+    data: list[msgspec.Raw]
 
 
 class _Quote(msgspec.Struct):
@@ -57,6 +57,7 @@ class _Quote(msgspec.Struct):
 
 _kind = msgspec.json.Decoder(_Kind)
 _trades = msgspec.json.Decoder(_Trades)
+_trade = msgspec.json.Decoder(_Trade)
 _quote = msgspec.json.Decoder(_Quote)
 
 
@@ -79,18 +80,17 @@ class Finnhub(Feed):
     def parse(self, message: bytes, received_us: int) -> Parsed:
         kind = peek(_kind, message, self.name) or _Kind()
         if kind.type == "trade":
-            return self._parsed(decode(_trades, message, self.name, kind.type).data, received_us)
+            parts = [bytes(part) for part in decode(_trades, message, self.name, kind.type).data]
+            return take_each(parts, lambda part, parsed: self._take(part, received_us, parsed))
         words = self.masked(kind.msg or "error") if kind.type == "error" else ""
         return Parsed().refused(kind.type or "unnamed", words)
 
-    def _parsed(self, trades: list[_Trade], received_us: int) -> Parsed:
-        parsed = Parsed()
-        for trade in trades:
-            if trade.v:
-                parsed.ticks.append(self._tick(trade, received_us))
-            else:
-                parsed.ignore("price without a trade")
-        return parsed
+    def _take(self, message: bytes, received_us: int, parsed: Parsed) -> None:
+        trade = decode(_trade, message, self.name, "trade")
+        if trade.v:
+            parsed.ticks.append(self._tick(trade, received_us))
+        else:
+            parsed.ignore("price without a trade")
 
     def _tick(self, trade: _Trade, received_us: int) -> Tick:
         symbol, event_us = self.symbol(trade.s), trade.t * 1000

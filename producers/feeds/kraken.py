@@ -24,8 +24,8 @@ import msgspec
 from conf.settings import Settings
 from core.intervals import MINUTE_US, SECOND_US
 from core.records import Tick
-from producers.feeds.base import LENGTHS, Can, Feed, HistoryBar, Parsed, Problem, Quota
-from producers.feeds.decoding import Ordinals, decode, iso_us, order_of, peek, plain
+from producers.feeds.base import LENGTHS, Can, Feed, HistoryBar, Parsed, Problem, Quota, SchemaChanged
+from producers.feeds.decoding import Ordinals, decode, order_of, peek, plain, time_us
 from producers.feeds.paging import within
 from producers.feeds.pairs import from_parts, joined
 from producers.feeds.rows import history_bar
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _HOUR_US = 60 * MINUTE_US
+_NO_SECONDS = Decimal(10) ** 12
 _REST_NAMES = {"BTC": "XBT", "DOGE": "XDG"}
 _BUSY = ("EAPI:Rate limit", "EService:", "EGeneral:Temporary", "EGeneral:Internal", "EGeneral:Too many")
 
@@ -101,9 +102,8 @@ class Kraken(Feed):
         return Parsed().refused(named, kind.error or kind.errorMessage)
 
     def _tick(self, trade: _Trade, received_us: int) -> Tick:
-        return self._made(
-            self.symbol(trade.symbol), trade.price, trade.qty, iso_us(trade.timestamp), trade.trade_id, received_us
-        )
+        event_us = time_us(trade.timestamp, self.name, "trade", "timestamp")
+        return self._made(self.symbol(trade.symbol), trade.price, trade.qty, event_us, trade.trade_id, received_us)
 
     def _parse_v1(self, message: bytes, received_us: int) -> Parsed:
         parts = peek(_array, message, self.name) or []
@@ -250,5 +250,7 @@ def _number(tick: Tick) -> int:
 
 
 def _us(seconds: Decimal) -> int:
-    """Seconds as whole microseconds; digits below are cut off."""
+    """Seconds as whole microseconds; digits below are cut off. Raises SchemaChanged for what is no time."""
+    if not seconds.is_finite() or abs(seconds) >= _NO_SECONDS:
+        raise SchemaChanged(Kraken.name, "trade", f"{seconds} is no time")
     return int(seconds * SECOND_US)

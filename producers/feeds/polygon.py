@@ -26,7 +26,7 @@ from conf.settings import Settings
 from core.errors import InputError
 from core.records import Kind, Tick
 from producers.feeds.base import Can, Feed, HistoryBar, Parsed, Problem, Quota, SchemaChanged
-from producers.feeds.decoding import Ordinals, decode, order_of, peek, plain
+from producers.feeds.decoding import Ordinals, decode, order_of, peek, plain, take_each
 from producers.feeds.pairs import from_joined
 from producers.feeds.tape import CALENDAR, CONSOLIDATED, Aggregate, aggregate_bar, conditions, daily_id, is_pair
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _PAGE = "50000"
 _SPANS = {"1m": "1/minute", "5m": "5/minute", "15m": "15/minute", "1h": "1/hour", "1d": "1/day"}
-_CRYPTO = "X:"  # before a pair over REST, not on the socket
+_CRYPTO = "X:"  # before a pair over REST, not on the socket: X:BTC-USD for its trades, X:BTCUSD for its bars
 _GOOD = ("connected", "auth_success", "success")
 _CORRECTED = 1
 _KINDS: dict[int, Kind] = {0: "trade", 1: "trade", 7: "cancel", 8: "cancel", 10: "cancel", 11: "cancel"}
@@ -166,10 +166,8 @@ class Polygon(Feed):
 
     def parse(self, message: bytes, received_us: int) -> Parsed:
         events = peek(_events, message, self.name)
-        parsed = Parsed()
-        for event in [message] if events is None else events:
-            self._take(bytes(event), received_us, parsed)
-        return parsed
+        parts = [message] if events is None else [bytes(event) for event in events]
+        return take_each(parts, lambda part, parsed: self._take(part, received_us, parsed))
 
     def _take(self, message: bytes, received_us: int, parsed: Parsed) -> None:
         event = peek(_event, message, self.name) or _Event()
@@ -233,9 +231,8 @@ class Polygon(Feed):
     def native_by_rule(self, symbol: str) -> str:
         return f"{_CRYPTO}{symbol}" if is_pair(symbol) else symbol
 
-    @classmethod
-    def tape_of(cls, symbol: str) -> str:
-        return cls.tape if _market(symbol) == "stocks" else ""
+    def tape_of(self, symbol: str) -> str:
+        return self.tape if _market(symbol) == "stocks" else ""
 
     def socket(self, symbols: Sequence[str]) -> str:
         """Raises InputError for symbols of several markets: each has a socket of its own."""
@@ -286,8 +283,10 @@ class Polygon(Feed):
     ) -> AsyncIterator[list[HistoryBar]]:
         # Both ends of the provider's range are inclusive.
         span = f"range/{_SPANS[interval]}/{-(-start_us // 1000)}/{(end_us - 1) // 1000}"
+        path = self._path("v2/aggs/ticker", symbol)
+        path = path.replace("-", "") if is_pair(symbol) else path
         asked = {"adjusted": "false", "sort": "asc", "limit": _PAGE}
-        async for page in self._pages(http, f"{self._path('v2/aggs/ticker', symbol)}/{span}", asked, _bars):
+        async for page in self._pages(http, f"{path}/{span}", asked, _bars):
             bars = [aggregate_bar(self.name, symbol, interval, bar.start * 1000, bar) for bar in page.results]
             # The provider widens a range to whole bars.
             within = [bar for bar in bars if start_us <= bar.start < end_us]

@@ -56,19 +56,26 @@ class Failover:
             raise InputError(f"a provider cannot be its own backup: {', '.join(names)}")
         self.changes: list[Change] = []
         self.lanes = {
-            symbol: Lane(symbol, [(kind.name, kind.tape_of(symbol)) for kind in kinds], seams or Seams())
+            symbol: Lane(
+                symbol,
+                [(kind.name, kind(settings).tape_of(symbol)) for kind in kinds],
+                seams or Seams(),
+                tolerance_us=settings.future_tolerance_us,
+            )
             for symbol in symbols
         }
         self._deliver = deliver
         self._gaps = gaps
         self._on_state = on_state
         self._clock = clock or SystemClock()
+        self._patience = patience or Patience()
         self.streams = [
             Stream(
                 kind,
                 symbols,
                 settings,
                 deliver=self._take,
+                deliver_filled=self._take_filled,
                 gaps=gaps,
                 turns=turns,
                 on_state=self._note_state,
@@ -103,30 +110,39 @@ class Failover:
     async def run(self) -> None:
         """Stream until cancelled.
 
-        Raises NoRoute when no provider can be reached at first; one that cannot is left out until the next start.
+        Raises NoRoute when no provider can be reached at first. One that cannot is tried again from time to time.
         """
         running = {asyncio.create_task(stream.run()): stream for stream in self.streams}
+        never_reached = set[str]()
         checking = asyncio.create_task(self._check_for_ever())
         try:
             while True:
                 done, _ = await asyncio.wait([*running, checking], return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    self._ended(task, running)
+                    self._ended(task, running, never_reached)
         finally:
             for task in (*running, checking):
                 task.cancel()
             await asyncio.gather(*running, checking, return_exceptions=True)
 
-    def _ended(self, task: "asyncio.Task[None]", running: "dict[asyncio.Task[None], Stream]") -> None:
-        """Go on without a provider that cannot be reached, as long as there is another one."""
+    def _ended(
+        self, task: "asyncio.Task[None]", running: "dict[asyncio.Task[None], Stream]", never_reached: set[str]
+    ) -> None:
+        """Go on without a provider that cannot be reached, as long as there is another one, and try it again later."""
         try:
             task.result()
         except NoRoute as error:
             stream = running.pop(task)
-            if not running:
+            never_reached.add(stream.name)
+            if len(never_reached) == len(self.streams):
                 raise
-            _log.error("provider left out", provider=stream.name, reason=str(error))
+            _log.error("provider left out for now", provider=stream.name, reason=str(error))
             self._mark_down(stream.name, True)
+            running[asyncio.create_task(self._run_later(stream))] = stream
+
+    async def _run_later(self, stream: Stream) -> None:
+        await asyncio.sleep(self._patience.longest_wait_seconds)
+        await stream.run()
 
     async def _check_for_ever(self) -> None:
         while True:
@@ -134,11 +150,16 @@ class Failover:
             for lane in self.lanes.values():
                 self._publish(lane, lane.check(self._clock.now_us()))
 
-    def _take(self, provider: str, ticks: list[Tick]) -> None:
+    def _take(self, provider: str, ticks: list[Tick], live: bool = True) -> None:
         for symbol, own in groupby(ticks, key=lambda tick: tick.symbol):
             lane = self.lanes.get(symbol)
             if lane is not None:
-                self._publish(lane, lane.take(provider, list(own), self._clock.now_us()))
+                self._publish(lane, lane.take(provider, list(own), self._clock.now_us(), live=live))
+
+    def _take_filled(self, provider: str, ticks: list[Tick]) -> None:
+        """What REST has, which it has as well while the socket is gone: then it is no sign of life."""
+        well = any(stream.name == provider and stream.state is State.LIVE for stream in self.streams)
+        self._take(provider, ticks, live=well)
 
     def _note_state(self, provider: str, state: State) -> None:
         if state in _DOWN:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from core.intervals import SECOND_US
 from core.records import Tick
 from producers.live.published import Published
+from producers.live.sequence import is_ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,19 @@ class Change:
 class Lane:
     """The providers of one symbol, the preferred one first, each with its tape ("" for a market of its own)."""
 
-    def __init__(self, symbol: str, providers: Sequence[tuple[str, str]], seams: Seams = Seams()) -> None:
+    def __init__(
+        self,
+        symbol: str,
+        providers: Sequence[tuple[str, str]],
+        seams: Seams = Seams(),
+        *,
+        tolerance_us: int = 5 * SECOND_US,
+    ) -> None:
+        """`tolerance_us`: a tick stamped so far ahead of its receipt is none, and moves nothing here."""
         if not providers:
             raise ValueError(f"{symbol}: no provider")
         self.symbol = symbol
+        self._tolerance_us = tolerance_us
         self.changes: list[Change] = []
         self._seams = seams
         self._sources = {name: _Source(name, tape) for name, tape in providers}
@@ -93,12 +103,18 @@ class Lane:
         self._spans.extend(spans)
         self._high_us = last_us
 
-    def take(self, provider: str, ticks: Sequence[Tick], now_us: int) -> list[Tick]:
-        """What of these ticks, in order of arrival, is to be published now."""
+    def take(self, provider: str, ticks: Sequence[Tick], now_us: int, *, live: bool = True) -> list[Tick]:
+        """What of these ticks, in order of arrival, is to be published now.
+
+        Those that are not `live` came over REST while the provider's connection is not well: no sign that it is.
+        """
         source = self._sources[provider]
         out: list[Tick] = []
         for tick in ticks:
-            if tick.kind == "trade":
+            if is_ahead(tick, self._tolerance_us):
+                out += [tick] if provider == self._active else []  # to be refused, once, where all are judged
+                continue
+            if live and tick.kind == "trade":
                 self._hear(source, tick, now_us)
             if self._counts(source, tick):
                 out.append(self._publish(tick))

@@ -104,6 +104,11 @@ class Recent:
         return True
 
 
+def is_ahead(tick: Tick, tolerance_us: int) -> bool:
+    """Whether a tick is stamped in the future, as of when it came: it will be refused, and no time is told by it."""
+    return tick.event_us > tick.received_us + tolerance_us
+
+
 class Line:
     """What a stream knows of one symbol."""
 

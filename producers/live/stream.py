@@ -19,7 +19,7 @@ from producers.live.connection import Connection, Ended, Refused
 from producers.live.filler import Filler
 from producers.live.gaps import Gap, GapLog
 from producers.live.route import NoRoute
-from producers.live.sequence import Line, Range
+from producers.live.sequence import Line, Range, is_ahead
 from producers.live.staleness import Hours, Liveness
 from producers.live.troubles import Troubles, without_secrets
 from producers.symbols import SymbolMaster
@@ -42,8 +42,9 @@ class State(Enum):
 class Stream:
     """One provider, one set of canonical symbols.
 
-    `deliver` gets the feed's name and new ticks in the order of their arrival, those that fill a gap included;
-    `on_state` the name and each new state. Both are called inside the event loop; what they raise ends `run`.
+    `deliver` gets the feed's name and new ticks in the order of their arrival, those that fill a gap included unless
+    `deliver_filled` is there to get them; `on_state` the name and each new state. They are called inside the event
+    loop; what they raise ends `run`.
     `socket_url` and `rest_url` replace the provider's addresses.
     """
 
@@ -56,6 +57,7 @@ class Stream:
         deliver: Callable[[str, list[Tick]], None],
         gaps: GapLog,
         turns: Turns | None = None,
+        deliver_filled: Callable[[str, list[Tick]], None] | None = None,
         on_state: Callable[[str, State], None] = lambda _name, _state: None,
         clock: Clock | None = None,
         patience: Patience | None = None,
@@ -72,6 +74,7 @@ class Stream:
         self._kind = kind
         self._settings = settings
         self._deliver = deliver
+        self._deliver_filled = deliver_filled or deliver
         self._gaps = gaps
         self._on_state = on_state
         self._clock = clock or SystemClock()
@@ -200,6 +203,8 @@ class Stream:
     def _on_frame(self, message: bytes) -> Sequence[str]:
         """Take a message; what to send because of it."""
         parsed = self._parsed(message)
+        for problem in parsed.problems:
+            self.troubles.note(problem.kind, str(problem))
         if parsed.complaint:
             self._complain(without_secrets(parsed.complaint, self._settings))
         fresh = self._new_of(parsed.ticks, live=True)
@@ -208,7 +213,7 @@ class Stream:
             self._needs_trade = False
             self._delay.record((fresh[-1].received_us - fresh[-1].event_us) / 1e6)
         self._note_frame()
-        self._pass_on(fresh)
+        self._pass_on(fresh, self._deliver)
         return parsed.replies
 
     def _note_frame(self) -> None:
@@ -246,7 +251,7 @@ class Stream:
     def _fill_in(self, ticks: list[Tick]) -> int:
         """Deliver those of REST that are new; how many they were."""
         fresh = self._new_of(ticks, live=False)
-        self._pass_on(fresh)
+        self._pass_on(fresh, self._deliver_filled)
         return len(fresh)
 
     def _new_of(self, ticks: list[Tick], *, live: bool) -> list[Tick]:
@@ -255,10 +260,10 @@ class Stream:
         self.repeats += len(ticks) - len(fresh)
         return fresh
 
-    def _pass_on(self, fresh: list[Tick]) -> None:
+    def _pass_on(self, fresh: list[Tick], deliver: Callable[[str, list[Tick]], None]) -> None:
         if fresh:
             self.ticks += len(fresh)
-            self._deliver(self.name, fresh)
+            deliver(self.name, fresh)
 
     def _is_new(self, tick: Tick, live: bool) -> bool:
         line = self._line(tick.symbol)
@@ -267,6 +272,8 @@ class Stream:
             return self._is_new_id(tick, int(tick.trade_id), line)
         if not line.recent.take(tick):
             return False
+        if is_ahead(tick, self._settings.future_tolerance_us):
+            return True
         if line.interrupted and live and line.last_us is not None and tick.event_us >= line.last_us:
             self._open_by_time(tick.symbol, line, tick.event_us)
         line.reached(tick.event_us)
@@ -279,7 +286,7 @@ class Stream:
         if missing is not None and line.last_us is not None:
             self._open(Gap(self.name, tick.symbol, "ids", line.last_us, tick.event_us, *missing))
         newest = number > line.ids.last
-        if newest:
+        if newest and not is_ahead(tick, self._settings.future_tolerance_us):
             line.last_us = tick.event_us
         return line.ids.take(number)
 

@@ -101,3 +101,15 @@ def test_default_indicators_and_calendar_are_valid() -> None:
 def test_intervals_of_anomalies_can_be_none_and_empty_is_the_default(text: str, names: list[str]) -> None:
     settings = load_settings({"TICKSTREAM_ANOMALY_INTERVALS": text}, env_file=None)
     assert [each.name for each in settings.anomaly_bar_intervals] == names
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_load_number_without_end_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match="TICKSTREAM_LATENESS_SECONDS"):
+        load_settings({"TICKSTREAM_LATENESS_SECONDS": value}, env_file=None)
+
+
+def test_load_alpaca_s_plan_is_a_setting() -> None:
+    assert load_settings({"TICKSTREAM_ALPACA_FEED": "sip"}, env_file=None).alpaca_feed == "sip"
+    with pytest.raises(ConfigError, match="TICKSTREAM_ALPACA_FEED: Input should be 'iex' or 'sip'"):
+        load_settings({"TICKSTREAM_ALPACA_FEED": "otc"}, env_file=None)

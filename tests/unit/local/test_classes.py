@@ -1,6 +1,7 @@
 """Archives of classes: used where they are, made again where Java or the jars are others. No JVM here."""
 
 import json
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -86,9 +87,20 @@ def submitted(root: Path) -> str:
     return done.stdout.decode()
 
 
-def test_a_submitted_driver_is_told_the_same_as_python_would(tmp_path: Path) -> None:
-    folder = tmp_path / ".jars"
-    folder.mkdir()
-    assert "SharedArchiveFile" not in submitted(tmp_path)
+def java_options(root: Path) -> list[str]:
+    """What the driver's JVM is told; Spark takes the text apart as a shell does."""
+    lines = submitted(root).splitlines()
+    return shlex.split(lines[lines.index("--driver-java-options") + 1])
+
+
+@pytest.mark.parametrize("name", ["tickstream", "a folder of mine"])
+def test_a_submitted_driver_is_told_the_same_as_python_would(tmp_path: Path, name: str) -> None:
+    root = tmp_path / name
+    folder = root / ".jars"
+    folder.mkdir(parents=True)
+    assert not any("SharedArchiveFile" in option for option in java_options(root))
     (folder / "driver.jsa").write_bytes(b"archive")
-    assert f" {' '.join(options('driver', folder))} " in submitted(tmp_path)
+    told = java_options(root)
+    assert [option for option in told if option in options("driver", folder)] == options("driver", folder)
+    assert f"-Dlog4j2.configurationFile={root}/conf/log4j2.properties" in told
+    assert all(option.startswith("-") for option in told)

@@ -1,6 +1,7 @@
 """Where the stack keeps what it writes."""
 
 import json
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from conf.settings import Settings, load_settings
 from local.__main__ import main
 from local.errors import LocalError
 from local.programs import Feed
+from local.record import StackRecord
 from local.server import free_port
 from local.stack import SERVERS, _addresses, _chosen_ruleset, _place, down, status
 from metrics.serve import OFFSETS
@@ -112,3 +114,26 @@ def test_api_that_was_named_is_kept_and_a_port_that_was_named_is_not_changed() -
         taken.listen()
         with pytest.raises(LocalError, match="TICKSTREAM_DASHBOARD_PORT"):
             _addresses(asked)
+
+
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_data_folder_that_cannot_be_one_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    Path("file").write_text("")
+    monkeypatch.setenv("TICKSTREAM_DATA_PATH", "file/data")
+    assert main([command]) == 1
+    assert re.fullmatch(r"error: \S+/file/data\S*: Not a directory\n", capsys.readouterr().err)
+
+
+def test_sessions_that_cannot_be_written_down_end_nothing_and_are_tried_again() -> None:
+    """As on a full disk: what runs goes on, and is written down when there is room."""
+    record = StackRecord(Path("data"))
+    with record.held():
+        Path("data").rename("away")
+        Path("data").write_text("")
+        record.note_sessions([17])
+        Path("data").unlink()
+        Path("away").rename("data")
+        record.note_sessions([17])
+        assert json.loads(Path("data/stack.json").read_text())["sessions"] == [17]

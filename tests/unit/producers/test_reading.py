@@ -164,3 +164,21 @@ def test_suggested_ruleset_knows_the_tape_by_masks_and_letters(tmp_path: Path, c
     assert suggested_ruleset(find_files([tmp_path])) == ruleset
     write(tmp_path / "other.parquet", ticks("2024-03-05 12:00:00"))
     assert suggested_ruleset(find_files([tmp_path])) == "all"
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        (["03/01/2024 10:00", "2024-03-01T10:00:00Z"], "in 1 of 2 rows, the first of them '03/01/2024 10:00'"),
+        (["2024-03-01T10:00:00Z", ""], "in 1 of 2 rows, the first of them empty"),
+        (["1709287200000000", "1709287200000001"], "in 2 of 2 rows"),
+        ([1709287200000000, 1709287200000001], "in 2 of 2 rows, the first of them '1709287200000000'"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_time_that_is_none_is_told(tmp_path: Path, suffix: str, times: list[object], told: str) -> None:
+    frame = ticks("2024-03-05", "2024-03-06")
+    frame["event_time"] = pd.Series([time or None for time in times])
+    path = write(tmp_path / f"a.{suffix}", frame)
+    with pytest.raises(InputError, match=f"a.{suffix}: event_time is neither .* {told}"):
+        find_files([path])

@@ -198,10 +198,12 @@ def test_refused_question_does_not_show_the_key(answer: Answer) -> None:
     assert "polygon" in str(refused.value) and KEY not in str(refused.value)
 
 
-async def bars_of(server: ProviderServer, interval: str, start_us: int, end_us: int) -> list[HistoryBar]:
+async def bars_of(
+    server: ProviderServer, interval: str, start_us: int, end_us: int, symbol: str = "AAPL"
+) -> list[HistoryBar]:
     feed = polygon()
     async with server, Http(feed, base_url=server.url) as http:
-        pages = feed.bars(http, "AAPL", interval, start_us, end_us)
+        pages = feed.bars(http, symbol, interval, start_us, end_us)
         return [bar async for page in pages for bar in page]
 
 
@@ -244,6 +246,15 @@ def test_next_page_of_bars_is_where_it_is_said_to_be() -> None:
     made = asyncio.run(bars_of(ProviderServer(routes), "1d", start_us, start_us + 4 * day_us))
     assert [(each.start - start_us) / day_us for each in made] == [0, 3]
     assert (made[0].vwap, made[0].trade_count) == (None, None)
+
+
+def test_bars_of_a_pair_are_asked_for_without_its_dash() -> None:
+    """Unlike its trades: X:BTC-USD there, X:BTCUSD here."""
+    path = "/v2/aggs/ticker/X:BTCUSD/range/1/minute/1651152600000/1651152659999"
+    row = {"v": 1.5, "o": 1, "c": 1, "h": 1, "l": 1, "t": 1651152600000}
+    server = ProviderServer({path: lambda _: good({"results": [row]})})
+    (made,) = asyncio.run(bars_of(server, "1m", 1651152600_000_000, 1651152660_000_000, "BTC-USD"))
+    assert (made.symbol, made.volume) == ("BTC-USD", "1.5")
 
 
 def test_latest_trades() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from core.intervals import SECOND_US
 from core.records import Tick
@@ -125,6 +126,37 @@ def test_what_the_first_one_fills_in_later_is_not_counted_again() -> None:
     assert len(made.take(B, [trade(B, seconds(n), 100 + n) for n in range(1, 6)], START_US + seconds(5))) == 4
     filled = [trade(A, seconds(n), 100 + n) for n in range(2, 6)]
     assert made.take(A, filled, START_US + seconds(6)) == []
+
+
+def test_trades_that_rest_fills_in_do_not_make_a_lost_connection_well() -> None:
+    made = lane(tape="")
+    out = made.take(A, [trade(A, 0)], START_US)
+    out += made.mark_down(A, True, START_US + seconds(1))
+    for n in range(2, 200):
+        out += made.take(B, [trade(B, seconds(n), number=n)], START_US + seconds(n))
+        out += made.take(A, [trade(A, seconds(-n), number=n)], START_US + seconds(n), live=False)
+    assert [tick.source for tick in out].count(A) == 199, "its own past is filled in all the same"
+    assert [tick.trade_id for tick in out if tick.source == B] == [f"{B}{n}" for n in range(2, 200)]
+    assert [(change.before, change.after) for change in made.changes] == [(A, B)]
+
+
+def test_stamp_from_the_future_moves_no_seam() -> None:
+    """Such a tick goes to the dead letters; what the backup brings must not wait for the time that it names."""
+    made, tomorrow = lane(tape=""), 86_400 * SECOND_US
+    made.take(A, [trade(A, 0)], START_US)
+    ahead = structs.replace(trade(A, tomorrow, number=7), received_us=START_US + seconds(1))
+    assert made.take(A, [ahead], START_US + seconds(1)) == [ahead], "somebody has to refuse it"
+    made.mark_down(A, True, START_US + seconds(2))
+    out = [tick for n in range(3, 9) for tick in made.take(B, [trade(B, seconds(n))], START_US + seconds(n))]
+    assert len(out) == 6
+
+
+def test_stamp_from_the_future_makes_nobody_stale() -> None:
+    made = lane(tape="")
+    made.take(A, [trade(A, 0)], START_US)
+    ahead = structs.replace(trade(B, 86_400 * SECOND_US), received_us=START_US)
+    assert made.take(B, [ahead], START_US) == [] == made.check(START_US + seconds(60))
+    assert (made.active, made.changes) == (A, [])
 
 
 def test_past_of_an_earlier_process_belongs_to_whom_it_counted_for() -> None:
