@@ -3,6 +3,7 @@
 A session's id is its day as days since 1970-01-01, so that ids sort and mean the same under every calendar.
 """
 
+import contextlib
 import functools
 from typing import Any
 
@@ -42,9 +43,13 @@ def session_places(start_us: Ints, calendar: str = ALWAYS_OPEN) -> tuple[Ints, I
         return start_us, start_us
     days, closes, opens, zone = session_hours(calendar, _year(start_us.min()), _year(start_us.max()))
     following = np.searchsorted(closes, start_us, side="right")
-    before_open = start_us < opens[following]
+    last = len(days) - 1
+    before_open = (following > last) | (start_us < opens[np.minimum(following, last)])
     same_day = _local_day(start_us, zone) == days[following - 1]
     place = np.where(before_open & same_day, following - 1, following)
+    if (place > last).any():
+        day = np.datetime64(int(days[last]), "D")
+        raise InputError(f"calendar {calendar} ends on {day}, and bars start after that")
     return days[place], start_us - opens[place]
 
 
@@ -88,11 +93,24 @@ def times_us(instants: Any) -> Ints:
 
 @functools.lru_cache(maxsize=16)
 def session_hours(calendar: str, first_year: int, last_year: int) -> tuple[Ints, Ints, Ints, str]:
-    """Days, closes and opens of all sessions of these years with a margin on both sides, and the time zone."""
-    first, last = days_around(first_year, last_year, _MARGIN_DAYS)
-    found = exchange_calendar(calendar, first, last, f"{first_year} to {last_year}")
+    """Days, closes and opens of all sessions of these years with a margin on both sides, and the time zone.
+
+    On a side where the calendar begins or ends with these years, there is no margin.
+    """
+    found = _with_margins(calendar, first_year, last_year)
     days = found.opens.index.to_numpy("datetime64[D]").astype(np.int64)
     return days, times_us(found.closes), times_us(found.opens), str(found.tz)
+
+
+def _with_margins(calendar: str, first_year: int, last_year: int) -> Any:
+    check_calendar(calendar)
+    (first, last), (far_first, far_last) = (days_around(first_year, last_year, days) for days in (0, _MARGIN_DAYS))
+    asked = f"{first_year} to {last_year}"
+    # Calendars whose holidays are proclaimed year by year end with the year that is known.
+    for pair in ((far_first, far_last), (far_first, last), (first, far_last)):
+        with contextlib.suppress(InputError):
+            return exchange_calendar(calendar, *pair, asked)
+    return exchange_calendar(calendar, first, last, asked)
 
 
 def _local_day(start_us: Ints, zone: str) -> Ints:

@@ -18,19 +18,26 @@ Header = tuple[str, bytes]
 LONGEST = 1024  # bytes of a record; its own fields bound a tick of usual writing to some 700
 MOST_LEFT = 10_000  # records, of at most LONGEST bytes, that are handed back to Spark
 _AMOUNTS = ("price", "size")
+_LETTER = ["key", "value", "reason", "from_partition", "from_offset", "key_bytes", "value_bytes"]
 # Kafka's clients refuse a record of more than 1,000,000 bytes, headers included.
 _MOST_VALUE, _MOST_KEY = 900_000, 50_000
+LONG_BYTES = 128 << 20  # what the driver takes of the long records of a micro-batch
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A refused record of `ticks`: key and value as they were, why, and where they stand."""
+    """A refused record of `ticks`: key and value as they were, why, and where they stand.
+
+    `key_bytes` and `value_bytes` say how long they were, where they may be cut already.
+    """
 
     key: bytes | None
     value: bytes | None
     reason: str
     partition: int
     offset: int
+    key_bytes: int | None = None
+    value_bytes: int | None = None
 
 
 def archived(batch: DataFrame, settings: Settings) -> pa.Table:
@@ -41,18 +48,30 @@ def archived(batch: DataFrame, settings: Settings) -> pa.Table:
     """
     size = F.coalesce(F.length("key"), F.lit(0)) + F.coalesce(F.length("value"), F.lit(0))
     told = [F.when(size <= LONGEST, F.col(name)).alias(name) for name in ("key", "value")]
-    records = batch.select(*told, "partition", "offset", "timestamp", (size > LONGEST).alias("long")).toArrow()
-    rows, left = recognise(records.drop_columns("long"), settings.known_symbols, settings.future_tolerance_us)
+    records = batch.select(*told, "partition", "offset", "timestamp", size.alias("size")).toArrow()
+    rows, left = recognise(records.drop_columns("size"), settings.known_symbols, settings.future_tolerance_us)
     if not left.num_rows:
         return rows
-    if left.num_rows > MOST_LEFT or pc.any(records["long"]).as_py():
-        return archive_rows(parse(batch, settings)).toArrow().cast(ARCHIVE_SCHEMA)
+    long = pc.sum(pc.greater(records["size"], LONGEST)).as_py()
+    if left.num_rows > MOST_LEFT or long:
+        return archive_rows(parse(batch, settings), most_of(long)).toArrow().cast(ARCHIVE_SCHEMA)
     judged = archive_rows(parse(batch.sparkSession.createDataFrame(left), settings)).toArrow()
     return pa.concat_tables([rows, judged.cast(ARCHIVE_SCHEMA)])
 
 
-def archive_rows(parsed: DataFrame) -> DataFrame:
-    """The columns of ARCHIVE_SCHEMA: those of TICK_SCHEMA, and beside them what is null for a tick."""
+def most_of(long: int) -> int:
+    """Bytes that the key, and the value, of a refused record may have in a micro-batch with so many long records.
+
+    What ends in the driver is bounded, and with it what a producer gone wild can do to it.
+    """
+    return min(_MOST_VALUE, max(LONGEST, LONG_BYTES // max(long, 1)))
+
+
+def archive_rows(parsed: DataFrame, most: int = _MOST_VALUE) -> DataFrame:
+    """The columns of ARCHIVE_SCHEMA: those of TICK_SCHEMA, and beside them what is null for a tick.
+
+    Keys and values are cut to `most` bytes, a key to _MOST_KEY at most.
+    """
     refused = F.col("reason").isNotNull()
     known = {
         "event_time": F.timestamp_micros("event_us"),
@@ -61,8 +80,9 @@ def archive_rows(parsed: DataFrame) -> DataFrame:
     ticks = [_tick_column(name, known.get(name, F.col(name)), refused) for name in TICK_SCHEMA.names]
     return parsed.select(
         "reason",
-        F.when(refused, F.col("key")).alias("key"),
-        F.when(refused, F.col("value")).alias("value"),
+        F.when(refused, F.substring("key", 1, min(most, _MOST_KEY))).alias("key"),
+        F.when(refused, F.substring("value", 1, most)).alias("value"),
+        *(F.when(refused, F.length(name)).alias(f"{name}_bytes") for name in ("key", "value")),
         F.col("kafka_partition").alias("from_partition"),
         F.col("kafka_offset").alias("from_offset"),
         *ticks,
@@ -82,7 +102,7 @@ def accepted_ticks(rows: pa.Table) -> pa.Table:
 
 def dead_letters(rows: pa.Table) -> list[DeadLetter]:
     """The refused records among archive rows."""
-    dead = rows.filter(pc.is_valid(rows["reason"])).select(["key", "value", "reason", "from_partition", "from_offset"])
+    dead = rows.filter(pc.is_valid(rows["reason"])).select(_LETTER)
     return [DeadLetter(*row.values()) for row in dead.to_pylist()]
 
 
@@ -91,8 +111,9 @@ def dead_record(
 ) -> tuple[bytes | None, bytes | None, list[Header]]:
     """Key, value and headers of a refused record of `topic`, as `ticks.dead` has it.
 
-    Key and value are unchanged, unless `ticks.dead` could not take them: they are then cut, and the headers `truncated`
-    = "true" and `size`, how many bytes the value had, say so. The whole record stands at `partition` and `offset`.
+    Key and value are unchanged, unless `ticks.dead`, or the driver, could not take them: they are then cut, and the
+    headers `truncated` = "true" and `size`, how many bytes the value had, say so. The whole record stands at
+    `partition` and `offset`.
     """
     key, value = _cut(letter.key, _MOST_KEY), _cut(letter.value, _MOST_VALUE)
     fields = {
@@ -103,9 +124,15 @@ def dead_record(
         "offset": str(letter.offset),
         "stage": stage,
     }
-    if (key, value) != (letter.key, letter.value):
-        fields |= {"truncated": "true", "size": str(len(letter.value or b""))}
+    had = _bytes(letter.key, letter.key_bytes), _bytes(letter.value, letter.value_bytes)
+    if had != (_bytes(key), _bytes(value)):
+        fields |= {"truncated": "true", "size": str(had[1])}
     return key, value, [(name, text.encode()) for name, text in fields.items()]
+
+
+def _bytes(data: bytes | None, known: int | None = None) -> int:
+    """How long it is, or is known to have been."""
+    return len(data or b"") if known is None else known
 
 
 def _cut(data: bytes | None, most: int) -> bytes | None:

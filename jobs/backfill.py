@@ -135,19 +135,32 @@ def _days(rows: DataFrame) -> Iterator[pa.Table]:
 def write_days(days: Iterable[pa.Table], sinks: BarStores, indicators: BatchIndicators) -> int:
     """Write bars, in order of time, and their indicators; how many bars.
 
-    The indicators of a series go on from the stored bars before its first one, on whichever day that is.
+    The indicators of a series go on from the stored bars before those of a day, the ones between two days included.
     """
-    seen: set[tuple[str, str]] = set()
     count = 0
     for bars_of_day in days:
-        keys = list(zip(bars_of_day["symbol"].to_pylist(), bars_of_day["interval"].to_pylist(), strict=True))
-        new = bars_of_day.filter(pa.array([key not in seen for key in keys], pa.bool_()))
-        if new.num_rows:
-            indicators.rows(sinks.bars_before(new, indicators.warm_up))
-        seen.update(keys)
+        _catch_up(bars_of_day, sinks, indicators)
         sinks.write_bars(bars_of_day, indicators.rows(bars_of_day))
         count += bars_of_day.num_rows
     return count
+
+
+def _catch_up(bars_of_day: pa.Table, sinks: BarStores, indicators: BatchIndicators) -> None:
+    """Take in the stored bars before those of a day, of the series that have any which were not taken in."""
+    behind = _not_taken_in(sinks.bars_before(bars_of_day, 1), indicators)
+    if not behind.num_rows:
+        return
+    keys = set(_series(behind))
+    own = bars_of_day.filter(pa.array([key in keys for key in _series(bars_of_day)], pa.bool_()))
+    indicators.rows(_not_taken_in(sinks.bars_before(own, indicators.warm_up), indicators))
+
+
+def _not_taken_in(stored: pa.Table, indicators: BatchIndicators) -> pa.Table:
+    return stored.filter(pa.array(~indicators.taken_in(stored)))
+
+
+def _series(bars: pa.Table) -> list[tuple[str, str]]:
+    return list(zip(bars["symbol"].to_pylist(), bars["interval"].to_pylist(), strict=True))
 
 
 def _check_out(out: Path | None, overwrite: bool) -> None:

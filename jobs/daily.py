@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
 from pyspark.sql.types import DoubleType, StructField, StructType
 
 from conf.settings import load_settings
@@ -20,12 +19,10 @@ from core.errors import InputError, TickstreamError
 from core.indicators import columns_of, compute, parse_all
 from core.intervals import DAILY
 from core.sessions import ALWAYS_OPEN
+from jobs.daily_frames import FILE, REQUIRED, START, check_bars, keys_of, read_bars
+from jobs.folders import escaped, own_folder, put, recover
 from jobs.session import session
 
-REQUIRED = ("symbol", "open", "high", "low", "close", "volume")
-# What sets histories apart that are in the same file: the sides of a quote, two publishers of one symbol.
-KEYS = ("symbol", "interval", "kind", "source")
-_START = "__start"
 _EXAMPLES = """examples:
   ./spark-submit.sh jobs/daily.py --bars ../shared/data/daily/us_equity_1998_2021.parquet --out /tmp/daily
       the configured set of indicators, TICKSTREAM_INDICATORS (1d=sma:200 is for daily bars only)
@@ -42,39 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings()
         specs = options.indicators or " ".join(each.spec for each in settings.indicators_of(DAILY))
         parse_all(specs)
-        if options.out.exists() and not options.overwrite:
-            raise InputError(f"{options.out} exists; choose another path or add --overwrite")
+        out = options.out.resolve()
+        _check_out(out, options.overwrite, options.bars)
         spark, started = session("tickstream daily"), time.monotonic()
-        rows = with_indicators(read_bars(spark, options.bars), specs, settings.calendar)
-        rows.write.mode("overwrite").parquet(str(options.out))
-        count, seconds = spark.read.parquet(str(options.out)).count(), time.monotonic() - started
+        bars = read_bars(spark, options.bars)
+        rows = with_indicators(bars, specs, settings.calendar)
+        check_bars(bars)
+        count, seconds = _write(rows, out), time.monotonic() - started
         sys.stdout.write(f"daily: {count:,} bars with {specs} in {seconds:.1f} s -> {options.out}\n")
     except TickstreamError as error:
         sys.stderr.write(f"daily: {error}\n")
         return 1
     return 0
-
-
-def read_bars(spark: SparkSession, paths: Sequence[Path]) -> DataFrame:
-    """The rows of all files, by name of column. Raises InputError naming the file and what it lacks."""
-    frames = [_read(spark, path) for path in paths]
-    first, *others = frames
-    for other in others:
-        first = first.unionByName(other, allowMissingColumns=True)
-    return first
-
-
-def _read(spark: SparkSession, path: Path) -> DataFrame:
-    if not path.exists():
-        raise InputError(f"no such file: {path}")
-    is_csv = path.suffix == ".csv"
-    frame = spark.read.csv(str(path), header=True, inferSchema=True) if is_csv else spark.read.parquet(str(path))
-    lacking = [name for name in REQUIRED if name not in frame.columns]
-    if not {"date", "start"} & set(frame.columns):
-        lacking.append("date or start")
-    if lacking:
-        raise InputError(f"{path} lacks {', '.join(lacking)}")
-    return frame
 
 
 def with_indicators(bars: DataFrame, specs: str, calendar: str = ALWAYS_OPEN) -> DataFrame:
@@ -83,18 +59,37 @@ def with_indicators(bars: DataFrame, specs: str, calendar: str = ALWAYS_OPEN) ->
     taken = sorted(set(names) & set(bars.columns))
     if taken:
         raise InputError(f"the bars have columns of these names already: {', '.join(taken)}")
-    start = "start" if "start" in bars.columns else "date"
-    timed = bars.withColumn(_START, F.unix_micros(F.col(start).cast("timestamp")))
-    keys = [name for name in KEYS if name in bars.columns]
-    schema = StructType([*bars.schema.fields, *(StructField(name, DoubleType()) for name in names)])
+    schema = StructType([*bars.drop(START, FILE).schema.fields, *(StructField(name, DoubleType()) for name in names)])
 
     def of_history(history: pd.DataFrame) -> pd.DataFrame:
-        inputs = {name: history[name].astype("float64") for name in REQUIRED[1:]} | {"start": history[_START]}
-        if "notional" in history:
+        inputs = {name: history[name].astype("float64") for name in REQUIRED[1:]} | {"start": history[START]}
+        if "notional" in history and history["notional"].notna().any():  # another file may have it, and this one not
             inputs["notional"] = history["notional"].astype("float64")
-        return pd.concat([history.drop(columns=_START), compute(pd.DataFrame(inputs), specs, calendar)], axis=1)
+        return pd.concat([history.drop(columns=START), compute(pd.DataFrame(inputs), specs, calendar)], axis=1)
 
-    return timed.groupBy(*keys).applyInPandas(of_history, schema)
+    return bars.drop(FILE).groupBy(*keys_of(bars)).applyInPandas(of_history, schema)
+
+
+def _check_out(out: Path, overwrite: bool, bars: Sequence[Path]) -> None:
+    recover(out)
+    held = next((path for path in bars if path.resolve().is_relative_to(out)), None)
+    if held is not None:
+        raise InputError(f"{out} holds {held}, which is read: choose another path")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists; choose another path or add --overwrite")
+
+
+def _write(rows: DataFrame, out: Path) -> int:
+    """Let the rows take the place of what is at `out`, once they are all written; how many."""
+    try:
+        with own_folder(out.parent, f".{out.name}.making-") as own:
+            made = own / out.name
+            rows.write.parquet(str(made))
+            count = rows.sparkSession.read.schema(rows.schema).parquet(escaped(made)).count()
+            put(made, out)
+            return count
+    except OSError as error:
+        raise InputError(f"{error.filename or out}: {error.strerror or error}") from None
 
 
 def _parser() -> argparse.ArgumentParser:

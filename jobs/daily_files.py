@@ -62,6 +62,26 @@ def read_histories(path: Path, kind: str | None = None, source: str | None = Non
     return list(found.values())
 
 
+class DaysOfFiles:
+    """The days of all files of a load, to find one that two files tell differently."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], dict[date, tuple[Path, int]]] = {}
+
+    def add(self, path: Path, histories: Iterable[History]) -> None:
+        """Raise InputError for a day that another file of the same source has with other values."""
+        for each in histories:
+            known = self._known.setdefault((each.symbol, each.source), {})
+            rows = zip(*each.prices.values(), each.volumes, strict=True)
+            for day, row in zip(each.days, map(hash, rows), strict=True):
+                before, same = known.setdefault(day, (path, row))
+                if row != same:
+                    raise InputError(
+                        f"{before} and {path}: {each.symbol} {day} is in both, with other values, and both are from"
+                        f" {each.source}: leave out one of them"
+                    )
+
+
 def check_raw(history: History, actions: Iterable[Action], declared: bool) -> None:
     """Raise InputError where the prices are adjusted already, or may be and nobody says that they are not.
 

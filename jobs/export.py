@@ -4,8 +4,6 @@ Plain Python: rows go from PostgreSQL's COPY to Arrow to Parquet, in one snapsho
 """
 
 import argparse
-import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,14 +29,13 @@ from jobs.exported import (
     described,
     lost_by,
     problems,
-    put,
     read_manifest,
-    recover,
     rulesets_of,
     told,
     unwritable,
     write_manifest,
 )
+from jobs.folders import own_folder, put, recover
 from stores.day_export import Snapshot, snapshot, write_days
 from stores.postgres import to_time
 
@@ -94,18 +91,16 @@ def _export_day(
     held: Snapshot, day: TradingDay, place: Path, intervals: Sequence[str], calendar: str, options: argparse.Namespace
 ) -> int:
     """Write one day beside its place, then let it take it; how many rows."""
-    made = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         recover(place)
-        shutil.rmtree(made, ignore_errors=True)
-        made.mkdir(parents=True)
-        for name, write in _files(held, day, intervals, calendar, options.ticks):
-            write(made / f"{name}.parquet")
-        return _settle(held, day, made, place, calendar, options.force)
+        with own_folder(place.parent, f".{place.name}.") as own:
+            made = own / place.name
+            made.mkdir()
+            for name, write in _files(held, day, intervals, calendar, options.ticks):
+                write(made / f"{name}.parquet")
+            return _settle(held, day, made, place, calendar, options.force)
     except OSError as error:
         raise unwritable(error) from None
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def _files(

@@ -1,17 +1,12 @@
-"""Folders of exported days: their manifest, what is wrong with one, what differs between two, and how one takes the
-place of another."""
+"""Folders of exported days: their manifest, what is wrong with one, what differs between two."""
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow.parquet as pq
 
 from core.errors import InputError, StoreUnavailable
@@ -129,39 +124,8 @@ def told(found: dict[str, Any]) -> str:
     return f"{bars or 'no bar'} in {', '.join(found['files'])} since {found['since']}"
 
 
-def put(made: Path, place: Path) -> None:
-    """Let a folder take its place, and another one's that is there. Raises StoreUnavailable."""
-    old = _old(place)
-    try:
-        _sync(made)
-        if place.exists():
-            place.rename(old)
-        made.rename(place)
-        _sync_folder(place.parent)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise unwritable(error) from None
-
-
-def recover(place: Path) -> None:
-    """Put back what a crash has left half replaced, and take away what it has left half made."""
-    for left in place.parent.glob(f".{place.name}.[0-9]*"):
-        if not psutil.pid_exists(int(left.suffix[1:])):
-            shutil.rmtree(left, ignore_errors=True)
-    old = _old(place)
-    with suppress(FileNotFoundError):
-        if place.exists():
-            shutil.rmtree(old)
-        else:
-            old.rename(place)
-
-
 def unwritable(error: OSError) -> StoreUnavailable:
     return StoreUnavailable("export", f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
-
-
-def _old(place: Path) -> Path:
-    return place.with_name(f".{place.name}.old")
 
 
 def _wrong(path: Path, known: File) -> str | None:
@@ -195,18 +159,3 @@ def _compared(old: dict[tuple[Any, ...], int], new: dict[tuple[Any, ...], int]) 
             row = dict(zip(_KEY, key, strict=True)) | {"rev": after if after is not None else before}
             found.append((change, row | {"start": row["start"].isoformat()}))
     return found
-
-
-def _sync(folder: Path) -> None:
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

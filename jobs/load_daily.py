@@ -3,9 +3,10 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 from tqdm import tqdm
 
 from conf.settings import load_settings
@@ -13,9 +14,12 @@ from core.adjustment import Action
 from core.errors import TickstreamError
 from jobs.action_files import read_actions
 from jobs.daily_cells import kind_of
-from jobs.daily_files import as_table, check_raw, read_histories, unexplained
+from jobs.daily_files import DaysOfFiles, History, as_table, check_raw, read_histories, unexplained
 from stores.daily_bars import DAILY_SCHEMA, DailyStore, Loaded
 
+Actions = list[tuple[str, str, Action]]
+"""By symbol and source."""
+Batch = tuple[pa.Table, Actions]
 _SHOWN = 5
 _EXAMPLES = """examples:
   python -m jobs.load_daily ../shared/data/daily/us_equity_1998_2021.parquet \\
@@ -31,8 +35,8 @@ files, Parquet or CSV, told apart by their columns:
   factors  symbol, date, price_factor, split_factor, reference_price: cumulative, up to and including the date
   actions  symbol, ex_date, kind (split or dividend), ratio (7, or 3:2: new shares for old), amount (cash per share)
 
-A load may be repeated: what is there stays, what the same source says differently becomes a new revision, and what
-another source has loaded is kept unless you say --replace."""
+All files are loaded, or nothing. A load may be repeated: what is there stays, what the same source says differently
+becomes a new revision, and what another source has loaded is kept unless you say --replace."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,21 +55,22 @@ def _load(options: argparse.Namespace) -> None:
     store = DailyStore(load_settings().postgres_dsn.get_secret_value())
     kinds = {path: kind_of(path) for path in options.files}
     stated: dict[str, list[Action]] = {}
-    by_file: list[list[tuple[str, str, Action]]] = []
+    by_file: list[Actions] = []
     for path, kind in kinds.items():
         found = {} if kind == "bars" else read_actions(path, kind)
         for symbol, actions in found.items():
             stated.setdefault(symbol, []).extend(actions)
         source = options.source or path.stem
         by_file.append([(symbol, source, action) for symbol, actions in found.items() for action in actions])
-    bars, made = Loaded(), Loaded()
-    files = [path for path, kind in kinds.items() if kind == "bars"]
-    for path in tqdm(files, desc="loading", unit="file", disable=None):
-        one, other = _load_bars(path, stated, store, options)
-        bars, made = _sum(bars, one), _sum(made, other)
+    batches = _read([path for path, kind in kinds.items() if kind == "bars"], stated, store, options)
     # One at a time: of two files that name one event, the second meets what the first has loaded.
-    for actions in filter(None, [] if options.dry_run else by_file):
-        made = _sum(made, store.load(DAILY_SCHEMA.empty_table(), actions, replace=options.replace)[1])
+    batches += [(DAILY_SCHEMA.empty_table(), actions) for actions in by_file]
+    bars, made = Loaded(), Loaded()
+    if not options.dry_run:
+        with store.loading() as load:
+            for table, actions in batches:
+                one, other = load.write(table, actions, replace=options.replace)
+                bars, made = _sum(bars, one), _sum(made, other)
     seconds = time.monotonic() - started
     if options.dry_run:
         sys.stdout.write(f"load_daily: nothing written; all of it could be ({seconds:.1f} s)\n")
@@ -75,22 +80,37 @@ def _load(options: argparse.Namespace) -> None:
         sys.stdout.write("  kept: what another source has loaded before; --replace puts this one in its place\n")
 
 
-def _load_bars(
-    path: Path, stated: dict[str, list[Action]], store: DailyStore, options: argparse.Namespace
-) -> tuple[Loaded, Loaded]:
-    histories = read_histories(path, options.kind, options.source)
-    held = {} if options.dry_run else store.actions_of([each.symbol for each in histories])
+def _read(
+    files: Sequence[Path], stated: dict[str, list[Action]], store: DailyStore, options: argparse.Namespace
+) -> list[Batch]:
+    """The bars of files, checked, and the actions that they state; what is `stated` grows by these."""
+    batches: list[Batch] = []
+    days = DaysOfFiles()
+    for path in tqdm(files, desc="reading", unit="file", disable=None):
+        histories = read_histories(path, options.kind, options.source)
+        days.add(path, histories)
+        held = {} if options.dry_run else store.actions_of([each.symbol for each in histories])
+        _check(histories, stated, held, options.prices == "raw")
+        own = [(each.symbol, each.source, action) for each in histories for action in each.actions]
+        batches.append((as_table(histories), own))
+        for symbol, _, action in own:
+            stated.setdefault(symbol, []).append(action)
+    return batches
+
+
+def _check(
+    histories: Sequence[History],
+    stated: Mapping[str, Sequence[Action]],
+    held: Mapping[str, Sequence[Action]],
+    declared: bool,
+) -> None:
     for history in histories:
         known = [*history.actions, *stated.get(history.symbol, ()), *held.get(history.symbol, ())]
-        check_raw(history, known, options.prices == "raw")
+        check_raw(history, known, declared)
         for line in unexplained(history, known)[:_SHOWN]:
             tqdm.write(f"warning: {line}", sys.stderr)
         first, last = history.days[0], history.days[-1]
         tqdm.write(f"{history.symbol}: {len(history.days):,} days, {first} to {last}, from {history.source}")
-    if options.dry_run:
-        return Loaded(), Loaded()
-    own = [(each.symbol, each.source, action) for each in histories for action in each.actions]
-    return store.load(as_table(histories), own, replace=options.replace)
 
 
 def _sum(one: Loaded, other: Loaded) -> Loaded:

@@ -6,19 +6,20 @@ heartbeat at the newest of them, and again whenever they go on, until it gets ti
 behind counts: after an outage that all partitions shared, none is carried past its own ticks before they come.
 """
 
+import contextlib
 import threading
 import time
+from collections.abc import Sequence
 
-import msgspec
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from conf.kafka import kafka_client
 from conf.settings import Settings
 from conf.topics import TICKS
 from core.clock import Clock
-from core.errors import TickstreamError
-from core.records import MIN_EVENT_US
+from core.errors import InvalidTick, TickstreamError
+from jobs.tick_json import read
 from producers.heartbeat import heartbeat
 from producers.publish import Publisher, encode
 from producers.topics import partition_count
@@ -26,14 +27,11 @@ from producers.topics import partition_count
 IDLE_SECONDS = 2.0
 LOOK_SECONDS = 0.5
 COUNT_SECONDS = 10.0
+READ_SECONDS = 5.0
+DELIVERY_SECONDS = 10.0
 SOURCE = "pacemaker"
 _TAIL_RECORDS = 20
 _log = structlog.get_logger("jobs.pacemaker")
-
-
-class _Stamp(msgspec.Struct):
-    event_us: int
-    source: str = ""
 
 
 class Pacemaker:
@@ -49,6 +47,8 @@ class Pacemaker:
         self._seq = 0
         self._counted = (-COUNT_SECONDS, 0)
         self._reader: Consumer | None = None
+        self._publisher: Publisher | None = None
+        """Kept: a broker remembers for a day each one that ever wrote to a partition."""
         self._lock = threading.Lock()
         """Held by whoever reads; two threads do."""
         self._stopping = threading.Event()
@@ -119,47 +119,72 @@ class Pacemaker:
             return False
         consumer.assign([TopicPartition(self._topic, number, first)])
         foreign = False
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + READ_SECONDS
         while time.monotonic() < deadline:
             message = consumer.poll(0.2)
-            if message is None or message.error() is not None:
+            error = None if message is None else message.error()
+            # By its end too: the mark of a transaction takes the last offset, and is never seen.
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                break
+            if message is None or error is not None:
                 continue
-            foreign = self._note(number, message.value(), message.timestamp()[1]) or foreign
+            foreign = self._note(number, message) or foreign
             if message.offset() >= end - 1:
                 break
         consumer.unassign()
         return foreign
 
-    def _note(self, number: int, value: bytes | None, appended_ms: int) -> bool:
+    def _note(self, number: int, message: Message) -> bool:
+        """Note the event time of what is a tick to the queries; what they refuse does not move their watermark."""
+        now_us, ahead_us = message.timestamp()[1] * 1000, self._settings.future_tolerance_us
+        known = self._settings.known_symbols
         try:
-            stamp = msgspec.json.decode(value or b"", type=_Stamp)
-        except msgspec.DecodeError:
+            tick = read(message.value(), now_us=now_us, future_tolerance_us=ahead_us, known_symbols=known)
+        except InvalidTick:
             return False
-        latest = appended_ms * 1000 + self._settings.future_tolerance_us
-        if not MIN_EVENT_US <= stamp.event_us <= latest:
-            return False
-        self._newest[number] = max(self._newest.get(number, 0), stamp.event_us)
-        return stamp.source != SOURCE
+        self._newest[number] = max(self._newest.get(number, 0), tick.event_us)
+        return tick.source != SOURCE
 
     def _beat(self, partitions: set[int]) -> None:
         newest = max(self._newest.values(), default=0)
         behind = {number for number in partitions if self._newest.get(number, 0) < newest}
+        if self._publisher is not None:
+            self._publisher.poll()
         if not behind:
             return
-        with Publisher(self._settings) as publisher:
-            for number in sorted(behind):
-                tick = heartbeat(SOURCE, newest, self._clock.now_us(), self._seq)
-                self._seq += 1
-                publisher.send_raw(tick.symbol.encode(), encode(tick), partition=number)
-                self._newest[number] = newest
-            publisher.heartbeats = publisher.accepted
+        try:
+            self._send(newest, sorted(behind))
+        except TickstreamError:
+            self._drop_publisher()  # one that has failed may do so for ever
+            raise
+        self._newest |= dict.fromkeys(behind, newest)
+
+    def _send(self, event_us: int, partitions: Sequence[int]) -> None:
+        """A heartbeat to each of these partitions; the broker has them when this returns."""
+        if self._publisher is None:
+            self._publisher = Publisher(self._settings, delivery_timeout_seconds=DELIVERY_SECONDS)
+        for number in partitions:
+            tick = heartbeat(SOURCE, event_us, self._clock.now_us(), self._seq)
+            self._seq += 1
+            self._publisher.send_raw(tick.symbol.encode(), encode(tick), partition=number)
+            self._publisher.heartbeats += 1
+        self._publisher.flush()
+
+    def _drop_publisher(self) -> None:
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            with contextlib.suppress(TickstreamError):
+                publisher.close()
 
     def _partitions(self) -> int:
         """How many partitions there are; asks the broker now and then."""
         at, count = self._counted
         if time.monotonic() - at >= COUNT_SECONDS:
-            count = partition_count(self._settings, self._topic)
+            before, count = count, partition_count(self._settings, self._topic)
             self._counted = (time.monotonic(), count)
+            if 0 < before < count:
+                _log.error("partitions were added, which live and final do not read: see docs/upgrading.md",
+                           topic=self._topic, partitions=count, before=before)  # fmt: skip
         return count
 
     def _consumer(self) -> Consumer:
@@ -171,6 +196,9 @@ class Pacemaker:
                     "enable.auto.commit": False,
                     # Nobody reads on: a fetch that waits at the broker would hold up the next look.
                     "fetch.wait.max.ms": 10,
+                    # As Spark reads.
+                    "isolation.level": "read_uncommitted",
+                    "enable.partition.eof": True,
                     "log_level": 0,
                 }
             )
@@ -180,3 +208,4 @@ class Pacemaker:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        self._drop_publisher()

@@ -23,6 +23,8 @@ ARCHIVE_SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("key", pa.binary()),
         ("value", pa.binary()),
+        ("key_bytes", pa.int32()),
+        ("value_bytes", pa.int32()),
         ("from_partition", pa.int32()),
         ("from_offset", pa.int64()),
         *((field.name, field.type) for field in TICK_SCHEMA),
@@ -117,7 +119,7 @@ def _archive_rows(records: pa.Table, fields: pa.Table) -> pa.Table:
     trade_id = _where(pc.not_equal(fields["trade_id"], ""), fields["trade_id"])
     priced = _among(fields["kind"], PRICED)
     made = {
-        **{name: pa.nulls(len(fields)) for name in ("reason", "key", "value")},
+        **{name: pa.nulls(len(fields)) for name in ("reason", "key", "value", "key_bytes", "value_bytes")},
         "from_partition": records["partition"],
         "from_offset": records["offset"],
         "event_time": fields["event_us"],

@@ -1,11 +1,13 @@
 """Ticks at rest, as canonical ticks: recorded files, the lake, the table."""
 
 import atexit
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from functools import reduce
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from tqdm import tqdm
@@ -16,6 +18,7 @@ from core.errors import InputError
 from core.records import SCALE
 from core.rulesets import Ruleset
 from core.validate import AMENDING
+from jobs.folders import escaped, own_folder
 from jobs.ticks import CANONICAL, canonical, condition_mask, corrected, given_id, identity, without_duplicates
 from jobs.validate import first_reason, scaled_amounts
 from producers.reading import TickFile
@@ -27,6 +30,7 @@ _OVERRIDE = pa.schema(
     [("symbol", pa.string()), ("source", pa.string())]
     + [(name, pa.int64()) for name in ("event_us", "seq", "to_event_us", "to_seq", "mark")]
 )
+TIMES = ("event_time", "recv_time")
 _EXACT_BELOW = 10_000_000.0
 _OFF_BY = 0.2
 _MAX_US = 253_402_300_800_000_000
@@ -62,9 +66,9 @@ def read_table(
     Corrections and cancels count whenever they came. All pass through a file under `settings.data_path`, which
     executors must see; it is removed when Python ends.
     """
-    folder = table_folder(settings)
-    atexit.register(folder.cleanup)
-    path = Path(folder.name) / "ticks.parquet"
+    until_the_end = ExitStack()
+    atexit.register(until_the_end.close)
+    path = until_the_end.enter_context(table_folder(settings)) / "ticks.parquet"
     dsn = settings.postgres_dsn.get_secret_value()
     with tqdm(desc="reading the table", unit=" ticks", unit_scale=True, disable=None) as bar:
         count = export_ticks(dsn, path, start_us, end_us, symbols, bar.update)
@@ -73,10 +77,12 @@ def read_table(
     return read_exported(spark, path)
 
 
-def table_folder(settings: Settings) -> "tempfile.TemporaryDirectory[str]":
-    """A new folder for ticks of the table, where executors see it."""
-    settings.data_path.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix="table-", dir=settings.data_path)
+def table_folder(settings: Settings) -> AbstractContextManager[Path]:
+    """A new folder for ticks of the table, where executors see it, for as long as the context lasts.
+
+    What a process has left that was killed is removed by the next one.
+    """
+    return own_folder(settings.data_path, "table-")
 
 
 def read_exported(spark: SparkSession, path: Path) -> DataFrame:
@@ -89,21 +95,58 @@ def read_files(spark: SparkSession, files: Sequence[TickFile], ruleset: Ruleset)
 
     Files of the lake are known by their `identity` column; anything else is the layout of ../shared/data.
     """
-    paths = [str(file.path) for file in files]
-    frame = spark.read.csv(paths, header=True) if files[0].path.suffix == ".csv" else spark.read.parquet(*paths)
     rows = sum(file.rows for file in files)
-    if "identity" in frame.columns:
-        return corrected(without_duplicates(_logged(frame), rows=rows))
-    timed = _at_effective_time(_recorded_fields(frame, files), ruleset)
+    parts = [(part, _read_part(spark, part)) for part in alike(files)]
+    logs = [(part, frame) for part, frame in parts if "identity" in frame.columns]
+    if logs and len(logs) < len(parts):
+        raise InputError(f"{logs[0][0][0].path} is of a tick log and others are not: read them by themselves")
+    if logs:
+        return corrected(without_duplicates(_together(_logged(frame) for _, frame in logs), rows=rows))
+    timed = _at_effective_time(_together(_recorded_fields(frame, part) for part, frame in parts), ruleset)
     valid = canonical(timed.where(first_reason(scaled_amounts(), None, 0, None).isNull()))
     # Looked for before validation, so that this pass reads only the columns that make an identity.
     return without_duplicates(valid, among=timed, rows=rows)
 
 
+def alike(files: Sequence[TickFile]) -> list[list[TickFile]]:
+    """The files by what their columns are: Spark takes the first one's for all that it reads at once, and then misreads
+    nanoseconds beside microseconds, and leaves out what the first one lacks.
+
+    Raises InputError for times that are numbers: of which unit, nobody says.
+    """
+    found: dict[tuple[str, ...], list[TickFile]] = {}
+    for file in files:
+        found.setdefault(_columns(file.path), []).append(file)
+    return list(found.values())
+
+
+def _columns(path: Path) -> tuple[str, ...]:
+    """What sets a file apart from those that Spark may read along with it."""
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8-sig") as lines:
+            return ".csv", lines.readline().strip()
+    schema = pq.read_schema(path)
+    for name in (name for name in TIMES if name in schema.names):
+        kind = schema.field(name).type
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+            raise InputError(f"{path}: {name} is {kind}, which does not say its unit: write timestamps, or text")
+    return tuple(f"{field.name} {field.type}" for field in sorted(schema, key=lambda field: field.name))
+
+
+def _read_part(spark: SparkSession, files: Sequence[TickFile]) -> DataFrame:
+    paths = [escaped(file.path) for file in files]
+    return spark.read.csv(paths, header=True) if files[0].path.suffix == ".csv" else spark.read.parquet(*paths)
+
+
+def _together(parts: Iterable[DataFrame]) -> DataFrame:
+    return reduce(DataFrame.unionByName, parts)
+
+
 def _recorded_fields(frame: DataFrame, files: Sequence[TickFile]) -> DataFrame:
     """The fields of the tick record, as `jobs.validate` expects them."""
     kinds = dict(frame.dtypes)
-    name = F.col("_metadata.file_name")
+    # As in a URI, where a plus is a plus.
+    name = F.url_decode(F.replace(F.col("_metadata.file_name"), F.lit("+"), F.lit("%2B")))
     stem = F.left(name, F.length(name) - F.lit(len(files[0].path.suffix)))
     prefix = files[0].source.removesuffix(files[0].path.stem)
 

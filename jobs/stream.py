@@ -18,6 +18,7 @@ with loading():
     from core import rulesets
     from core.clock import SystemClock
     from core.errors import TickstreamError
+    from jobs.checkpoint_topic import check_topic
     from jobs.pace import Pace
     from jobs.pacemaker import Pacemaker
     from jobs.progress import Reports
@@ -63,6 +64,7 @@ def run(settings: Settings, queries: Sequence[str], available_now: bool = False,
         signal.signal(number, lambda *_: stopping.set())
     _show_metrics(settings, queries)
     retrying("kafka", lambda: ensure_topics(settings), settings.store_retry_seconds)
+    retrying("kafka", lambda: check_topic(settings, queries), settings.store_retry_seconds)
     sinks = Sinks(settings)
     if set(queries) - {"live"}:
         sinks.setup()

@@ -3,7 +3,8 @@
 A text field may hold what is no text: a number is then read as Spark writes it, so 101.50 is "101.5" and 1e3 "1000.0",
 an object or list as compact JSON. A field of integers that holds none counts as missing.
 Not held to: what Spark reads although it is no JSON (a record behind the record, single quotes, bytes that are no
-UTF-8) is malformed here, and of several reasons another one may be named.
+UTF-8, half of a surrogate pair) is malformed here; a number of over 1,000 digits in a field that no tick has is
+malformed there; and of several reasons another one may be named.
 """
 
 import re
@@ -47,7 +48,7 @@ def read(value: bytes | None, *, now_us: int, future_tolerance_us: int, known_sy
         raise InvalidTick("empty")
     try:
         tick = _read(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the last where lists lie too deep in lists
         raise InvalidTick("malformed") from None
     check(tick, now_us=now_us, future_tolerance_us=future_tolerance_us, known_symbols=known_symbols)
     if tick.received_us is None:

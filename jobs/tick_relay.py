@@ -136,9 +136,10 @@ class TickRelay:
     def _numbered(self, message: Message) -> bytes | None:
         """The tick with its number; None for what is no tick, or one of another symbol than its key says."""
         value = message.value() or b""
-        now_us = time.time_ns() // 1000
+        # As the queries do: in the future is what was so when the broker took it, whatever the clock here says.
+        appended_us = message.timestamp()[1] * 1000
         try:
-            tick = read(value, now_us=now_us, future_tolerance_us=self._tolerance_us, known_symbols=self._known)
+            tick = read(value, now_us=appended_us, future_tolerance_us=self._tolerance_us, known_symbols=self._known)
         except InvalidTick:
             self.invalid += 1
             return None
@@ -146,6 +147,7 @@ class TickRelay:
             return None
         self._received_us.append(tick.received_us)
         value = value if is_usual(tick) else encode(tick)
+        now_us = time.time_ns() // 1000
         seq = self._sequences.take((tick.symbol, ""), now_us)
         return b'{"stream_seq":%d,"relayed_us":%d,%b' % (seq, now_us, value.lstrip()[1:])
 

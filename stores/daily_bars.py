@@ -4,7 +4,8 @@ A row that is there already stays; one that its own source says differently beco
 source is left alone unless told to replace it, so that two publishers do not alternate in one series.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -38,7 +39,7 @@ _ACTION_SCHEMA = pa.schema(
         pa.field("source", pa.string(), nullable=False),
     ]
 )
-_LOCK = 7_203_146_553  # one load at a time: revisions are numbered by what is held
+LOCK = 7_203_146_553  # one load at a time: revisions are numbered by what is held
 _YEAR_DAYS = 365.25
 
 
@@ -72,8 +73,11 @@ class _Table:
         connection.execute(f"ANALYZE {staging}".encode())
         judged = connection.execute(self._judged("verdict, count(*)", "GROUP BY verdict", replace)).fetchall()
         columns = quoted(self.schema.names)
-        chosen = self._judged(f"{columns}, coalesce(held_rev, 0) + 1", "WHERE verdict IN ('new', 'amended')", replace)
-        connection.execute(f"INSERT INTO {self.name} ({columns}, rev) ".encode() + chosen)
+        # Known from now on, not from when the transaction began: it may have waited for another load.
+        given = f"{columns}, coalesce(held_rev, 0) + 1, statement_timestamp()"
+        chosen = self._judged(given, "WHERE verdict IN ('new', 'amended')", replace)
+        connection.execute(f"INSERT INTO {self.name} ({columns}, rev, known_at) ".encode() + chosen)
+        connection.execute(f"DROP TABLE {staging}".encode())  # the same load may go on with another file
         return Loaded(**dict(judged))
 
     def _judged(self, columns: str, rest: str, replace: bool) -> bytes:
@@ -98,6 +102,20 @@ _BARS = _Table("daily_bars", DAILY_SCHEMA, ("symbol", "day"))
 _ACTIONS = _Table("corporate_actions", _ACTION_SCHEMA, ("symbol", "ex_date", "kind"))
 
 
+class Loading:
+    """A load that goes on: all of it is kept at its end, or nothing."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def write(
+        self, bars: pa.Table, actions: Sequence[tuple[str, str, Action]], *, replace: bool = False
+    ) -> tuple[Loaded, Loaded]:
+        """Keep a batch of DAILY_SCHEMA and actions of (symbol, source); what became of both."""
+        bars_done = _BARS.load(self._connection, bars, replace)
+        return bars_done, _ACTIONS.load(self._connection, _action_rows(actions), replace)
+
+
 class DailyStore:
     """Loads on a PostgreSQL DSN, one transaction each. Raises StoreUnavailable, and ConfigError without the tables."""
 
@@ -107,13 +125,12 @@ class DailyStore:
     def __repr__(self) -> str:
         return f"DailyStore({self._args.get('host', '')}:{self._args.get('port', '')})"
 
-    def load(
-        self, bars: pa.Table, actions: Sequence[tuple[str, str, Action]], *, replace: bool = False
-    ) -> tuple[Loaded, Loaded]:
-        """Keep a batch of DAILY_SCHEMA and actions of (symbol, source), all or nothing; what became of both."""
+    @contextmanager
+    def loading(self) -> Iterator[Loading]:
+        """A load; an error takes all of it back."""
         with translated(), psycopg.connect(**self._args) as connection:
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-            return _BARS.load(connection, bars, replace), _ACTIONS.load(connection, _action_rows(actions), replace)
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            yield Loading(connection)
 
     def actions_of(self, symbols: Sequence[str]) -> dict[str, list[Action]]:
         """The newest revision of every action known of these symbols."""

@@ -32,8 +32,14 @@ def stored(connection: psycopg.Connection) -> dict[int, int]:
 
 
 def unfinished(known: dict[int, int], bounds: dict[int, tuple[int, int]]) -> dict[int, int]:
-    """By partition the first record to take, within what the topic holds."""
-    return {number: min(max(known.get(number, 0), first), end) for number, (first, end) in bounds.items()}
+    """By partition the first record to take, within what the topic holds.
+
+    A place behind its end is one in another topic, of the broker before a restore: then all of it is taken.
+    """
+    places = {number: known.get(number, 0) for number in bounds}
+    return {
+        number: first if places[number] > end else max(places[number], first) for number, (first, end) in bounds.items()
+    }
 
 
 def checkpoints(folder: Path) -> list[str]:

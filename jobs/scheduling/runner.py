@@ -1,10 +1,11 @@
 """Running one job to its end: alone, last in the queue for processors, its end noted in `job_runs`."""
 
+import fcntl
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from conf.settings import Settings
@@ -18,27 +19,48 @@ NICE = 19
 ALREADY_RUNS = 75
 """Exit code of a run that was not begun, since another one of the same job goes on."""
 NO_STORE = 74
-"""Exit code of a run that was not begun, since the database does not answer."""
+"""Exit code of a run that was not begun, since the database or the disk does not answer."""
 INTERRUPTED = 130
 """Exit code of a runner that was asked to end. A command may end with it too: `job_runs` tells them apart."""
 _END_SECONDS = 300.0
 
 
 def run_job(settings: Settings, name: str, command: Sequence[str], due_us: int) -> int:
-    """Run a command as the run of a job that was due; its exit code. Output goes through and to `jobs/NAME.log`."""
+    """Run a command as the run of a job that was due; its exit code. Output goes through and to `jobs/NAME.log`.
+
+    Two locks keep it from running beside itself: the database's goes for every machine, and is gone when the connection
+    or this process is; the file's goes for this machine, until the last process of the run is gone.
+    """
     dsn = settings.postgres_dsn.get_secret_value()
+    folder = settings.data_path / "jobs"
     try:
-        with JobRuns(dsn) as runs:
-            if not runs.lock(name):
+        with JobRuns(dsn) as runs, _locked(folder / f"{name}.lock") as lock:
+            if lock is None or not runs.lock(name):
                 sys.stderr.write(f"schedule: {name} runs already\n")
                 return ALREADY_RUNS
             number = runs.begin(name, due_us)
-            code, last = _run(command, settings.data_path / "jobs" / f"{name}.log")
+            code, last = _run(command, lock, folder / f"{name}.log")
             _noted(dsn, runs, number, code, last)
             return code
-    except StoreUnavailable as error:
+    except (StoreUnavailable, OSError) as error:
         sys.stderr.write(f"schedule: {name} was not run: {error}\n")
         return NO_STORE
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int | None]:
+    """A file that is locked, as a descriptor; None when somebody else has the lock."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _noted(dsn: str, runs: JobRuns, number: int, code: int, last: str) -> None:
@@ -54,31 +76,33 @@ def _note_anew(dsn: str, number: int, code: int, last: str) -> None:
         runs.end(number, code, last)
 
 
-def _run(command: Sequence[str], log: Path) -> tuple[int, str]:
+def _run(command: Sequence[str], lock: int, log: Path) -> tuple[int, str]:
     """The exit code of a command, and the last line that it wrote."""
-    log.parent.mkdir(parents=True, exist_ok=True)
     env = os.environ | {"SUBMIT_PYTHON": sys.executable}
+    guard = [sys.executable, "-m", "jobs.scheduling.guard", str(lock)]
     with (
-        log.open("wb") as file,
+        log.open("wb", buffering=0) as file,
         subprocess.Popen(
-            ["nice", "-n", str(NICE), *command],
+            [*guard, "nice", "-n", str(NICE), *command],
             cwd=ROOT,
             env=env,
-            stdin=subprocess.DEVNULL,
+            pass_fds=[lock],
+            stdin=subprocess.PIPE,  # the guard ends the command when it closes
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         ) as process,
     ):
         stand_back(process.pid, NICE)  # where sessions are scheduled, niceness has to be said to them
         last = b""
-        assert process.stdout is not None
+        assert process.stdin is not None and process.stdout is not None
         try:
             for line in process.stdout:
-                file.write(line)
+                with suppress(OSError):  # a full disk ends no job, least of all the one that makes room
+                    file.write(line)
                 sys.stdout.buffer.write(line)
                 sys.stdout.flush()
                 last = line if line.strip() else last
         except BaseException:
-            process.send_signal(signal.SIGTERM)
+            process.stdin.close()
             raise
         return process.wait(), last.decode(errors="replace").strip()

@@ -3,6 +3,7 @@
 import csv
 import io
 import random
+import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -27,10 +28,12 @@ from core.intervals import INTERVALS, Interval
 from core.records import Bar, Tick
 from core.trading_days import regular_days, trading_days
 from jobs.load_daily import main as load
+from stores.daily_bars import LOCK
 from stores.redis import RedisStore
 from stores.schema import bars_table
 from stores.timescale import TimescaleStore
 from tests.factories import bar, tick
+from tests.receivers import until
 from tests.serving import serving, without_database
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -154,6 +157,46 @@ def test_a_load_is_repeatable_revised_and_known_at_a_time(
     assert shown(answer(client, limit=1, start="2024-03-04"), "close", "source") == [("70", "A")]
     assert load(["--replace", other]) == 0
     assert shown(answer(client, limit=1, start="2024-03-04"), "close", "source", "rev") == [("71", "B", 2)]
+
+
+def test_load_of_several_files_is_whole_or_nothing(
+    database: TimescaleStore, dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = write_csv(tmp_path / "first.csv", day_rows({"2024-03-04": "70", "2024-03-05": "71"}, source="A"))
+    again = write_csv(tmp_path / "again.csv", day_rows({"2024-03-05": "71", "2024-03-06": "72"}, source="A"))
+    wrong = write_csv(tmp_path / "wrong.csv", day_rows({"2024-03-06": "73"}, source="A"))
+    unknown = tmp_path / "unknown.csv"
+    write_csv(unknown, [{"symbol": "AAPL", "ex_date": "2024-03-06", "kind": "spin-off", "ratio": "1"}])
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for files, told in (((first, again, wrong), "AAPL 2024-03-06 is in both"), ((first, str(unknown)), "spin-off")):
+            assert load([*files]) == 1
+            error = capsys.readouterr().err.splitlines()
+            assert error[-1].startswith("load_daily: ") and told in error[-1]
+            assert connection.execute("SELECT count(*) FROM daily_bars").fetchone() == (0,)
+        # Refused by the database itself, behind the bars of the same load.
+        connection.execute("ALTER TABLE corporate_actions ADD CHECK (new_shares < 9)")
+        write_csv(unknown, [{"symbol": "MSFT", "ex_date": "2024-03-06", "kind": "split", "ratio": "10"}])
+        assert load([first, str(unknown)]) == 1
+        assert connection.execute("SELECT count(*) FROM daily_bars").fetchone() == (0,)
+    assert load([first, again]) == 0
+    assert "bars 3 new, 1 unchanged" in capsys.readouterr().out
+
+
+def test_what_a_load_writes_is_known_from_then_on_and_not_before(
+    database: TimescaleStore, dsn: str, tmp_path: Path
+) -> None:
+    """A load that waits for another one began before it could write: `as_of` of meanwhile must stay what it was."""
+    bars = write_csv(tmp_path / "bars.csv", day_rows({"2024-03-04": "70"}))
+    with psycopg.connect(dsn) as other, psycopg.connect(dsn, autocommit=True) as watching:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        thread = threading.Thread(target=load, args=[[bars]])
+        thread.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        until(lambda: watching.execute(waiting).fetchone() == (1,), "a load that waits")
+        (then,) = watching.execute("SELECT clock_timestamp()").fetchone() or (None,)
+        other.rollback()
+        thread.join(60)
+        assert watching.execute("SELECT known_at > %s FROM daily_bars", [then]).fetchall() == [(True,)]
 
 
 def test_event_that_two_files_of_one_load_name_is_the_first_ones(

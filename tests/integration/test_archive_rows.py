@@ -6,12 +6,13 @@ import random
 import msgspec
 import pyarrow as pa
 import pytest
+from pyspark.sql import functions as F
 
 from conf.settings import Settings
 from core.errors import InvalidTick
 from core.records import KINDS, Tick
 from jobs import archive
-from jobs.archive import LONGEST, archive_rows, archived
+from jobs.archive import LONGEST, archive_rows, archived, dead_letters, dead_record
 from jobs.backups.tail import _rows, _tick
 from jobs.backups.topics import Record
 from jobs.recognise import ARCHIVE_SCHEMA, recognise
@@ -165,7 +166,7 @@ def is_json_object(value: bytes | None) -> bool:
 
     try:
         return isinstance(json.loads((value or b"").decode(), parse_constant=refuse), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -220,3 +221,23 @@ def test_spark_judges_all_where_the_rest_is_too_much(spark, monkeypatch: pytest.
     monkeypatch.setattr(archive, "MOST_LEFT", 2)
     mine, spark_alone = both_ways(spark, Settings(), [good(trade_id="1"), *unusual, good(trade_id="2")])
     assert mine == spark_alone and len(mine) == 2 + len(unusual)
+
+
+def test_a_flood_of_long_records_reaches_the_driver_cut(spark, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "LONG_BYTES", 40_000)
+    long = [b"x" * 30_000, good(conditions="c" * 20_000), good(more="m" * 25_000), b"y" * 9_999]
+    values = [good(trade_id="1"), b"short", *long]
+    batch = kafka_records(spark, [(0, value) for value in values], NOW_US).withColumn("key", F.col("value"))
+    rows = in_order(archived(batch, Settings()))
+    assert [row["reason"] for row in rows] == [None, "malformed", "malformed", "text", None, "malformed"]
+    letters = dead_letters(archived(batch, Settings()))
+    refused = [b"short", *(value for value in long if b'"more"' not in value)]
+    assert [(each.key, each.value) for each in letters] == [(value[:10_000], value[:10_000]) for value in refused]
+    headers = [dict(dead_record(each, "ticks")[2]) for each in letters]
+    assert [each.get("size") for each in headers] == [None, b"30000", b"%d" % len(long[1]), None]
+    assert [each.get("truncated") for each in headers] == [None, b"true", b"true", None]
+
+
+@pytest.mark.parametrize(("long", "most"), [(0, 900_000), (1, 900_000), (1300, 103_244), (400_000, 1024)])
+def test_what_a_record_may_have_of_the_driver(long: int, most: int) -> None:
+    assert archive.most_of(long) == most

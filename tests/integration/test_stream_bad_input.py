@@ -82,6 +82,9 @@ def bad_records(now_us: int) -> list[Bad]:
         good().replace(b'"symbol"', b"symbol\xff"),
         json.dumps(good().decode()).encode(),
         b'{"other": 1}',
+        b"[" * 5000,
+        good()[:-1] + b', "more": ' + b"[" * 5000 + b"]" * 5000 + b"}",  # deeper than parsers follow
+        good().replace(b'"OK"', b"[" * 5000 + b"]" * 5000),
         b"x" * 1_000_100,  # more than a client sends by default, headers included: cut, and it says so
     ]
     long_text = "x" * 257

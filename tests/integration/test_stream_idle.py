@@ -1,6 +1,8 @@
 """Quiet markets: the last bar closes all the same, and days of ticks leave no state behind."""
 
 import itertools
+import struct
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -8,6 +10,7 @@ from contextlib import contextmanager
 
 import msgspec
 import pytest
+from confluent_kafka import Producer
 
 from conf.settings import Settings
 from conf.topics import TICKS
@@ -17,12 +20,13 @@ from jobs.pace import Pace
 from jobs.pacemaker import IDLE_SECONDS, SOURCE, Pacemaker
 from jobs.queries import start
 from jobs.sinks import Sinks
+from local.kafka import Kafka
 from producers.heartbeat import Heartbeat
 from producers.publish import Publisher, encode
 from stores.memory import MemoryStore
 from tests.factories import MONDAY_US, tick
 from tests.integration.test_one_definition import START_US
-from tests.streaming import close_all, consume, produce
+from tests.streaming import close_all, consume, produce, unique
 
 pytestmark = pytest.mark.spark
 
@@ -167,6 +171,76 @@ def test_partition_that_paused_with_the_others_is_not_carried_past_its_ticks(set
         wait_for(lambda: (1, MONDAY_US + 2 * pause_us) in carried(settings))
     finally:
         pacemaker.stop()
+
+
+def test_partition_of_refused_records_alone_holds_no_bar_open(settings: Settings) -> None:
+    strict = settings.model_copy(update={"symbols": "OK"})
+    pacemaker = Pacemaker(strict, SystemClock())
+    numbers = itertools.count(1)
+
+    def sent() -> bool:
+        n = next(numbers)
+        good = tick(symbol="OK", seq=n, event_us=MONDAY_US + n)
+        refused = [msgspec.structs.replace(good, **wrong) for wrong in ({"symbol": "NOPE"}, {"price": "-1"})]
+        produce(strict, [(0, good), *((1, each) for each in refused)])
+        return any(partition == 1 for partition, _ in carried(strict))
+
+    pacemaker.start()
+    try:
+        wait_for(sent)
+        assert pacemaker.reach() > MONDAY_US
+    finally:
+        pacemaker.stop()
+
+
+def test_mark_of_a_transaction_is_no_record_to_wait_for(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.pacemaker.READ_SECONDS", 120.0)
+    producer = Producer(
+        {"bootstrap.servers": settings.kafka_bootstrap, "transactional.id": unique("feed"), "log_level": 0}
+    )
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for number in range(settings.ticks_partitions):
+        producer.produce(settings.topic(TICKS), encode(tick(seq=number)), b"AAPL", partition=number)
+    producer.commit_transaction()
+    pacemaker = Pacemaker(settings, SystemClock())
+    found: list[int | None] = []
+    looking = threading.Thread(target=lambda: found.append(pacemaker.reach()), daemon=True)
+    looking.start()
+    looking.join(60)
+    assert found == [MONDAY_US]
+    # Spark reads what is not committed yet, and its watermark follows.
+    producer.begin_transaction()
+    for number in range(settings.ticks_partitions):
+        producer.produce(settings.topic(TICKS), encode(tick(event_us=MONDAY_US + 1)), b"AAPL", partition=number)
+    producer.flush()
+    wait_for(lambda: pacemaker.reach() == MONDAY_US + 1)
+    producer.abort_transaction()
+    pacemaker.stop()
+
+
+def test_broker_gets_to_know_one_pacemaker_however_often_it_beats(settings: Settings, kafka_server: Kafka) -> None:
+    pacemaker = Pacemaker(settings, SystemClock())
+    produce(settings, [(0, tick(seq=1))])
+    pacemaker.start()
+    try:
+        for n in range(1, 4):
+            wait_for(lambda n=n: len(carried(settings)) == n)
+            produce(settings, [(0, tick(seq=n + 1, event_us=MONDAY_US + n))])
+        log = kafka_server.folder / "logs" / f"{settings.topic(TICKS)}-1" / f"{0:020}.log"
+        assert len(producer_ids(log.read_bytes())) == 1
+    finally:
+        pacemaker.stop()
+
+
+def producer_ids(log: bytes) -> set[int]:
+    """The ids that the broker gave to who wrote a segment: a field of each batch's head."""
+    found, at = set(), 0
+    while at < len(log):
+        (length,) = struct.unpack_from(">i", log, at + 8)
+        found.add(struct.unpack_from(">q", log, at + 43)[0])
+        at += 12 + length
+    return found
 
 
 def carried(settings: Settings) -> list[tuple[int, int]]:

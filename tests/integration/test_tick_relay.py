@@ -5,9 +5,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import pytest
 import redis
 from confluent_kafka import Producer
 
@@ -126,7 +128,20 @@ def test_relay_takes_what_the_pipeline_takes_and_shows_text(settings: Settings) 
             send(settings, *((b"AAPL", msgspec.json.encode(each)) for each in (*lacking, whole)))
             message = msgspec.json.decode(listener.get_message(timeout=10)["data"])
         assert list(message)[:3] == ["stream_seq", "relayed_us", "v"] and message["price"] == "101.5"
-        assert (relay.published, relay.invalid) == (1, 3)
+        wait_for(lambda: (relay.published, relay.invalid) == (1, 3))
+
+
+def test_clock_of_the_relay_refuses_no_tick(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = SimpleNamespace(monotonic=time.monotonic, time_ns=lambda: time.time_ns() - 60_000_000_000)
+    monkeypatch.setattr("jobs.tick_relay.time", slow)
+    with relaying(settings) as relay, redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        with client.pubsub() as listener:
+            listener.subscribe("tick:AAPL")
+            listener.get_message(timeout=5)
+            wait_for(lambda: relay.reading)
+            send(settings, tick(1), tick(2, event_us=time.time_ns() // 1000 + 30_000_000), tick(3))
+            trades = [msgspec.json.decode(listener.get_message(timeout=10)["data"])["trade_id"] for _ in range(2)]
+        assert trades == ["t1", "t3"] and relay.invalid == 1
 
 
 def test_relay_goes_on_when_redis_comes_later(settings: Settings, servers_folder: Any, tmp_path: Any) -> None:

@@ -1,11 +1,15 @@
 from datetime import UTC, date, datetime
 
+import exchange_calendars
 import numpy as np
+import pandas
 import pytest
 
 from core.errors import InputError
 from core.indicators import bars_of
 from core.sessions import session_ids, session_places
+
+HOUR = pandas.Timedelta(hours=1)
 
 
 def micros(*texts: str) -> np.ndarray:
@@ -83,3 +87,25 @@ def test_time_outside_the_calendar_raises() -> None:
         session_ids(micros("1901-01-05T00:00"), "XKRX")
     with pytest.raises(InputError, match="calendar XNYS has no sessions"):
         session_ids(np.array([1_720_000_000_000_000_000]), "XNYS")
+
+
+@pytest.mark.parametrize("calendar", ["XSHG", "XSES"])
+def test_last_year_that_a_calendar_knows_is_covered_to_its_end(calendar: str) -> None:
+    known = exchange_calendars.get_calendar(calendar)
+    year_end, close, last = type(known).bound_max(), known.closes.iloc[-1], known.sessions[-1]
+    assert last.year == year_end.year
+    times = micros(*(str(at.tz_localize(None)) for at in (close - HOUR, close, close + HOUR)))
+    assert session_ids(times, calendar).tolist() == [day(str(last.date()))] * 3
+    assert session_ids(micros(f"{last.year}-06-03T04:00"), calendar).tolist() == [day(f"{last.year}-06-03")]
+    midnight = (last + pandas.Timedelta(days=1)).tz_localize(known.tz).tz_convert(None)
+    with pytest.raises(InputError, match=f"calendar {calendar} ends on {last.date()}, and bars start after that"):
+        session_ids(micros(str(close.tz_localize(None)), str(midnight)), calendar)
+    with pytest.raises(InputError, match=f"has no sessions for {last.year + 1}"):
+        session_ids(micros(f"{last.year + 1}-06-03T04:00"), calendar)
+
+
+def test_first_year_that_a_calendar_knows_is_covered_from_its_beginning() -> None:
+    assert session_ids(micros("2017-01-01T00:00", "2017-06-05T06:00"), "AIXK").tolist() == [
+        day("2017-01-04"),
+        day("2017-06-05"),
+    ]

@@ -57,6 +57,15 @@ def test_series_that_begins_on_a_later_day_goes_on_from_its_stored_bars() -> Non
     assert stores.found == {key: row for key, row in expected(stored + written).items() if key in stores.found}
 
 
+def test_stored_bars_between_two_days_are_taken_in_on_the_way() -> None:
+    stored = minutes("AAA", DAY, 30) + minutes("BBB", 10, 5)
+    days = [[*minutes("AAA", 0, 20), *minutes("BBB", 20, 9)], [*minutes("AAA", 2 * DAY, 20), *minutes("BBB", DAY, 9)]]
+    stores = Stored(stored)
+    write_days(map(bars_table, days), stores, BatchIndicators(SETTINGS, SETTINGS.bar_intervals))
+    written = [each for day in days for each in day]
+    assert stores.found == {key: row for key, row in expected(stored + written).items() if key in stores.found}
+
+
 def test_series_are_asked_for_from_their_own_first_bar() -> None:
     batch = bars_table([*minutes("AAA", 7, 2), *minutes("BBB", 0, 9), *minutes("CCC", 7, 1)])
     found = {first_us: sorted(keys) for first_us, keys in by_first_start(batch).items()}

@@ -13,7 +13,7 @@ from core.adjustment import Action
 from core.errors import InputError
 from jobs.action_files import read_actions
 from jobs.daily_cells import kind_of
-from jobs.daily_files import History, as_table, check_raw, read_histories, unexplained
+from jobs.daily_files import DaysOfFiles, History, as_table, check_raw, read_histories, unexplained
 from jobs.load_daily import main
 from stores.daily_bars import DAILY_SCHEMA
 
@@ -183,3 +183,15 @@ def test_other_files_are_told_what_is_expected(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"no")
     with pytest.raises(InputError, match="neither CSV nor Parquet"):
         kind_of(tmp_path / "x.parquet")
+
+
+def test_day_that_two_files_tell_differently_is_refused_and_one_they_agree_on_is_not(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.csv", row("2024-03-04"), row("2024-03-05"))
+    same = write(tmp_path / "b.csv", row("2024-03-05"), row("2024-03-06"))
+    other = write(tmp_path / "c.csv", row("2024-03-06", "71"))
+    days = DaysOfFiles()
+    for path in (first, same):
+        days.add(path, read_histories(path, source="me"))
+    days.add(other, read_histories(other, source="somebody else"))
+    with pytest.raises(InputError, match=r"b\.csv and .*c\.csv: A 2024-03-06 is in both, with other values.*from me"):
+        days.add(other, read_histories(other, source="me"))

@@ -3,6 +3,7 @@
 import pytest
 
 from jobs.archive import DeadLetter, dead_record
+from jobs.backups.places import unfinished
 from jobs.progress import late_ticks
 from jobs.queries import names
 
@@ -43,3 +44,9 @@ def test_refused_record_that_is_too_long_is_cut_and_says_so(key: bytes, value: b
     assert (told["truncated"], told["size"]) == (b"true", size)
     assert key.startswith(cut_key or b"-") and (value or b"").startswith(cut_value or b"")
     assert len(cut_key or b"") + len(cut_value or b"") < 960_000
+
+
+def test_backup_takes_what_the_log_lacks_and_all_where_that_is_not_known() -> None:
+    bounds = {0: (10, 50), 1: (10, 50), 2: (10, 50), 3: (10, 50), 4: (0, 0)}
+    known = {0: 30, 1: 5, 2: 50, 3: 900}  # 3: as the ticks of a broker that is gone say
+    assert unfinished(known, bounds) == {0: 30, 1: 10, 2: 50, 3: 10, 4: 0}

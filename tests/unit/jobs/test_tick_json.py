@@ -83,5 +83,12 @@ def test_what_has_no_field_of_a_tick_is_malformed(value: bytes) -> None:
     assert reason(value) == "malformed"
 
 
+@pytest.mark.parametrize("name", ["more", "symbol", "venue"])
+@pytest.mark.parametrize(("left", "right"), [("[", "]"), ('{"a":[', "]}")], ids=["lists", "objects"])
+def test_what_lies_too_deep_is_malformed(name: str, left: str, right: str) -> None:
+    value = record(**{name: '"HERE"'}).replace(b'"HERE"', (left * 50_000 + right * 50_000).encode())
+    assert reason(value) == "malformed"
+
+
 def test_record_without_a_value_is_empty() -> None:
     assert {reason(b""), reason(None)} == {"empty"}
