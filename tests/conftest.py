@@ -21,24 +21,17 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from conf.settings import Settings
-from local.classes import options as class_options
 from local.kafka import Kafka
 from local.postgres import Postgres
 from local.redis import Redis
 from producers.topics import ensure_topics
+from tests.brokers import RunningKafka, java_options, lent
 from tests.databases import execute, fresh_database
 
 # A shell that starts us in the background lets us ignore Ctrl-C, and the programs under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Tests are over before the optimising compiler of their JVMs has earned what it costs: without it brokers and Spark
-# need a third less CPU. It would take most of the room for code along, which the one Spark session of a run fills.
-# Classes are not verified, as in spark-submit.sh, and come from an archive, those of Spark's workers too.
-_JAVA_OPTIONS = (
-    "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-    " -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
-)
-os.environ.setdefault("JDK_JAVA_OPTIONS", " ".join([_JAVA_OPTIONS, *class_options("driver")]))
+os.environ.setdefault(*java_options())
 
 # Tests run side by side, and the ports of metrics are one each for a machine: who tests them asks for some.
 os.environ.setdefault("TICKSTREAM_METRICS_PORT", "0")
@@ -88,7 +81,11 @@ class _Given(Postgres):
 
 @pytest.fixture(scope="session")
 def kafka_server(servers_folder: Path) -> Iterator[Kafka]:
-    with Kafka(servers_folder / "kafka", heap="512m") as server:
+    """Whoever kills a broker has one of its own: with TEST_KAFKA, its folder, this one is of all parts of the suite."""
+    if folder := os.environ.get("TEST_KAFKA"):
+        yield RunningKafka(Path(folder))
+        return
+    with lent(Kafka(servers_folder / "kafka", heap="512m")) as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-"""The whole suite in five processes side by side, each with one broker, one PostgreSQL and one Redis.
+"""The whole suite in five processes side by side, on one broker, each with one PostgreSQL and one Redis.
 
 Much of each is waiting for servers, so all together take little longer than what they compute needs. Those in which
 JVMs and units compute stand back: the others have the tighter deadlines. `make test ARGS=…` runs pytest itself.
@@ -13,8 +13,11 @@ import tempfile
 import time
 from contextlib import ExitStack
 from glob import glob
+from pathlib import Path
 from typing import IO
 
+from local.kafka import Kafka
+from tests.brokers import java_options, lent
 from tests.timescale import root, timescale
 
 # They start a system of their own, for minutes.
@@ -52,7 +55,11 @@ def main() -> int:
     """Exit code: 0 when every part passed."""
     started = time.monotonic()
     (_, shown), *told = parts().items()
+    os.environ.setdefault(*java_options())
     with ExitStack() as held:
+        folder = held.enter_context(tempfile.TemporaryDirectory(prefix="tickstream-"))
+        # A broker at rest takes two hundredths of a core. Topics have a prefix of each test's own.
+        os.environ["TEST_KAFKA"] = str(held.enter_context(lent(Kafka(Path(folder) / "kafka"))).folder)
         place = root()
         dsn = held.enter_context(timescale(place)).url if place else ""
         outputs = {name: held.enter_context(tempfile.TemporaryFile()) for name, _ in told}

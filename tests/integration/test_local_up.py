@@ -118,9 +118,10 @@ def test_signal_stops_the_servers_and_leaves_no_process(folder: Path, number: in
         assert not (folder / "stack.json").exists()
 
 
-def test_second_up_on_the_folder_is_refused_and_down_stops_the_first(folder: Path) -> None:
-    with up(folder, "--servers-only") as first:
+def test_second_up_on_the_folder_is_refused_and_down_stops_the_first(folder: Path, kafka_server: Kafka) -> None:
+    with up(folder, "--servers-only", KAFKA_BOOTSTRAP=kafka_server.url) as first:  # those above start one
         first.wait_for(LAST_EXPORT)
+        assert first.family
         addresses = folder / "servers.env"
         shell = f". {shlex.quote(str(addresses))} && {shlex.quote(sys.executable)} -m stores migrate --check"
         beside = subprocess.run(

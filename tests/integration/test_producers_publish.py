@@ -5,6 +5,7 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from local.server import free_port
 from producers.heartbeat import Heartbeat
 from producers.publish import MAX_RECORD_BYTES, Publisher, encode
 from producers.topics import ensure_topics
+from tests.brokers import lent
 from tests.factories import MONDAY_US, tick
 from tests.topics import read_ticks, read_topic
 
@@ -29,7 +31,11 @@ from tests.topics import read_ticks, read_topic
 @pytest.fixture
 def feed(kafka_server: Kafka) -> Settings:
     """Settings with topics of its own; the stores are not needed here."""
-    own = Settings(kafka_bootstrap=kafka_server.url, topic_prefix=f"t{uuid.uuid4().hex[:12]}.", ticks_partitions=3)
+    return feed_on(kafka_server)
+
+
+def feed_on(server: Kafka) -> Settings:
+    own = Settings(kafka_bootstrap=server.url, topic_prefix=f"t{uuid.uuid4().hex[:12]}.", ticks_partitions=3)
     ensure_topics(own)
     return own
 
@@ -162,7 +168,15 @@ def killed(server: Kafka) -> Iterator[None]:
         server.start()
 
 
-def test_broker_killed_in_mid_stream_loses_and_doubles_nothing(feed: Settings, kafka_server: Kafka) -> None:
+@pytest.fixture
+def mortal(servers_folder: Path) -> Iterator[Kafka]:
+    """A broker that only this test knows."""
+    with lent(Kafka(servers_folder / "mortal-kafka", heap="256m")) as server:
+        yield server
+
+
+def test_broker_killed_in_mid_stream_loses_and_doubles_nothing(mortal: Kafka) -> None:
+    feed = feed_on(mortal)
     per_stage = 5_000
     sent = [tick(symbol=f"S{n % 5}", seq=n) for n in range(3 * per_stage)]
     with Publisher(feed, linger_ms=5) as publisher:
@@ -171,7 +185,7 @@ def test_broker_killed_in_mid_stream_loses_and_doubles_nothing(feed: Settings, k
         deadline = time.monotonic() + 30
         while publisher.pending == publisher.accepted and time.monotonic() < deadline:
             publisher.poll(0.001)  # the broker has taken some, and others are on their way
-        with killed(kafka_server):
+        with killed(mortal):
             for one in sent[per_stage : 2 * per_stage]:
                 publisher.send(one)
             assert publisher.pending >= per_stage

@@ -26,6 +26,9 @@ from tests.factories import tick
 from tests.secure_kafka import ODD_PASSWORD, ODD_USER, PASSWORD, SecureKafka
 from tests.streaming import run_available, unique
 
+# Those without a query, too: `tests/run.py` has them in one process then, and their brokers start once.
+pytestmark = pytest.mark.spark
+
 ROOT = Path(__file__).parents[2]
 ODD = {"kafka_sasl_mechanism": "PLAIN", "kafka_sasl_username": ODD_USER, "kafka_sasl_password": ODD_PASSWORD}
 NO_CERTIFICATE = {"kafka_ssl_certificate": None, "kafka_ssl_key": None}
@@ -104,7 +107,6 @@ def write_and_read(settings: Settings) -> None:
     assert len(found) == 1
 
 
-@pytest.mark.spark
 @pytest.mark.parametrize(("way", "query"), [("by_password", "final"), ("by_certificate", "live")])
 def test_queries_read_and_write_there_and_say_no_secret(
     way: str,
