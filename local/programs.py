@@ -9,10 +9,6 @@ from core.sessions import ALWAYS_OPEN
 from local import priority
 from local.errors import LocalError
 from local.supervisor import Program
-from producers.feeds import feed_named
-from producers.live.route import check_routes
-from producers.live_command import live_feed, live_names
-from producers.symbols import meant
 
 OFFLINE = ("simulator", "replay")
 CRYPTO, EQUITY = ("BTC-USD", "ETH-USD"), ("AAPL", "MSFT")
@@ -57,6 +53,10 @@ class Feed:
                 raise LocalError(f"no such data to replay: {path}")
 
     def _check_provider(self, settings: Settings) -> None:
+        from producers.live.route import check_routes  # sockets, and much else that the other feeds do without
+        from producers.live_command import live_feed, live_names
+        from producers.symbols import meant
+
         for name in (self.name, *self.backup):
             if name not in live_names():
                 raise LocalError(f"unknown feed {name!r}: one of {', '.join((*OFFLINE, *live_names()))}")
@@ -71,6 +71,8 @@ class Feed:
 
 def default_symbols(name: str) -> tuple[str, ...]:
     """Two that every account of a provider may have."""
+    from producers.feeds import feed_named
+
     return PAIRS.get(name) or (CRYPTO if feed_named(name).calendar == ALWAYS_OPEN else EQUITY)
 
 

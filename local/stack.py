@@ -27,7 +27,6 @@ from local.redis import Redis
 from local.server import Server, free_port, port_is_free
 from local.supervisor import Supervisor
 from metrics.serve import OFFSETS, ports
-from producers.reading import find_files, suggested_ruleset
 from producers.topics import ensure_topics
 
 SERVERS: dict[str, type[Server]] = {"KAFKA_BOOTSTRAP": Kafka, "POSTGRES_DSN": Postgres, "REDIS_URL": Redis}
@@ -171,6 +170,8 @@ def _chosen_ruleset(feed: Feed, ruleset: str | None, settings: Settings) -> str 
     """The ruleset asked for; for a replay without one, and none in the settings, the one that its files ask for."""
     if ruleset is not None or feed.name != "replay" or "ruleset" in settings.model_fields_set:
         return ruleset
+    from producers.reading import find_files, suggested_ruleset  # pandas: a second that only a replay needs
+
     found = suggested_ruleset(find_files(feed.data))
     _say(f"ruleset: {found}, by the look of the data (RULESET=NAME sets another)")
     return found
