@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
-from alerts.conditions import AnomalyCondition, BarCondition, Condition, HealthCondition, Severity, Strict
+from alerts.conditions import BarCondition, Condition, HealthCondition, Severity, Strict
 from alerts.expressions import Comparison
 from alerts.states import Policy
 from core.errors import InputError
@@ -21,6 +21,11 @@ EVERY: Final = "*"
 CALM_BARS = 3
 HEALTH_CALM_US = 60 * SECOND_US
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ONCE: Final = {
+    "anomaly": "of anomalies it is 1: they tell when they begin and end, not each bar",
+    "health": "of the system's health it is 1: it is looked at every few seconds, and `seconds` says how long",
+}
+"""Kinds of conditions that are not judged bar by bar, and what that means for `for_bars` and `resolve_bars`."""
 _CLOCK = r"^([01]\d|2[0-3]):[0-5]\d$"
 Seconds = Annotated[int, Field(ge=1, le=7 * 86_400)]
 SymbolName = Annotated[str, Field(pattern=rf"^{SYMBOL_PATTERN}$")]
@@ -76,7 +81,9 @@ class Rule(Strict):
     targets: list[TargetName] = Field(
         default_factory=list, max_length=20, description="who is told; empty: every target that takes the severity"
     )
-    for_bars: int = Field(1, ge=1, le=1000, description="how many bars in a row it has to hold before it fires")
+    for_bars: int = Field(
+        1, ge=1, le=1000, description="how many bars in a row it has to hold before it fires; 1 unless it is of bars"
+    )
     resolve_bars: int = Field(1, ge=1, le=1000, description="and how many it must not, before it is resolved")
     cooldown_seconds: int = Field(300, ge=0, le=86_400, description="least time between two messages of a symbol")
     escalation_seconds: list[Seconds] = Field(
@@ -98,8 +105,9 @@ class Rule(Strict):
     @field_validator("for_bars", "resolve_bars")
     @classmethod
     def _of_bars(cls, count: int, info: ValidationInfo) -> int:
-        if count > 1 and isinstance(info.data.get("condition"), AnomalyCondition):
-            raise ValueError("of anomalies it is 1: they tell when they begin and end, not each bar")
+        condition: Condition | None = info.data.get("condition")
+        if count > 1 and condition is not None and condition.kind in _ONCE:
+            raise ValueError(_ONCE[condition.kind])
         return count
 
     @field_validator("escalation_seconds")
@@ -166,14 +174,16 @@ def parse_rule(data: Any) -> Rule:
 
 
 def stored_rule(data: dict[str, Any]) -> Rule:
-    """A rule as it was stored, `for_bars` and `resolve_bars` of anomalies as 1: older versions took more for them.
+    """A rule as it was stored and as it counts. Raises InputError as `parse_rule` does."""
+    return parse_rule(as_it_counts(data))
 
-    Raises InputError as `parse_rule` does.
-    """
+
+def as_it_counts(data: dict[str, Any]) -> dict[str, Any]:
+    """The data of a stored rule, `for_bars` and `resolve_bars` as 1 unless it is of bars: once they could be more."""
     condition = data.get("condition")
-    if isinstance(condition, dict) and condition.get("kind") == "anomaly":
-        data = data | {"for_bars": 1, "resolve_bars": 1}
-    return parse_rule(data)
+    if isinstance(condition, dict) and condition.get("kind") in _ONCE:
+        return data | {"for_bars": 1, "resolve_bars": 1}
+    return data
 
 
 @functools.lru_cache(maxsize=64)

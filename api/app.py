@@ -3,14 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette_compress import CompressMiddleware
 
 from api import contract, errors, metering
 from api.caching import MIN_ENCODED_BYTES
 from api.kafka import KafkaOffsets
-from api.params import Services
+from api.params import Services, stated_once
 from api.routes import (
     alerts,
     aliases,
@@ -130,7 +130,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         udf,
         aliases,
     ):
-        app.include_router(resource.router)
+        app.include_router(resource.router, dependencies=[] if resource in (health, udf) else [Depends(stated_once)])
     sockets.install(app)
     contract.install(app)
     security.install(app)  # its layers go around all others

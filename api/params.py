@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from api.caching import Bodies
 from api.cursor import MAX_LENGTH
+from api.errors import InvalidParameter
 from api.kafka import KafkaOffsets
 from api.merge import Fill
 from api.recent import Recent
@@ -75,6 +76,15 @@ class Services:
     anomalies: AnomalyReader
     bodies: Bodies = field(default_factory=Bodies)
     recent: Recent = field(default_factory=Recent)
+
+
+async def stated_once(request: Request) -> None:
+    """Raises InvalidParameter for one that comes twice: nobody could say which of them counts."""
+    given = request.query_params
+    if len(given) < len(items := given.multi_items()):
+        names = [name for name, _ in items]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidParameter(twice, "given more than once", ", ".join(given.getlist(twice)))
 
 
 # All of these are coroutines: a plain function would be a thread's work for each request.
@@ -177,6 +187,12 @@ Symbol = Annotated[
         examples=["AAPL"],
     ),
 ]
+
+
+class NoQuery(BaseModel):
+    """Nothing may be asked for: a parameter that changes nothing would read as if it did."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class NumericQuery(BaseModel):
@@ -308,6 +324,7 @@ class BarsQuery(BarRange, SessionQuery, NumericQuery, FormatQuery):
         return {"session": "rth"} | given | {name: f"{text}T00:00:00Z" for name, text in dates.items()}
 
 
+NoParams = Annotated[NoQuery, Query()]
 NumericParams = Annotated[NumericQuery, Query()]
 TicksParams = Annotated[TicksQuery, Query()]
 BarsParams = Annotated[BarsQuery, Query()]

@@ -21,7 +21,7 @@ with loading():
     from core.intervals import DAILY, INTERVALS
     from metrics import findings
     from metrics.serve import serve
-    from ml.dataset import HORIZONS, check_interval, every_horizon, read_bars
+    from ml.dataset import HORIZONS, check_interval, every_horizon, read_bars, whole_sessions
     from ml.evaluate import FOLDS, Progress, evaluate
     from ml.features import FEATURES
     from ml.latest import predictions
@@ -116,7 +116,7 @@ def _bars(options: argparse.Namespace, settings: Settings) -> pd.DataFrame:
         store.close()
     if found.empty:
         raise InputError(f"the database has no bars of {options.interval}")
-    return found
+    return whole_sessions(found, settings.ml_train_bars, options.calendar or settings.calendar)
 
 
 def _predict(options: argparse.Namespace, settings: Settings) -> None:

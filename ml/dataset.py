@@ -92,6 +92,21 @@ def _read(file: Path) -> pd.DataFrame:
     return frame[["symbol", "start", *COLUMNS, *(name for name in more if name in frame.columns)]]
 
 
+def whole_sessions(bars: pd.DataFrame, count: int, calendar: str) -> pd.DataFrame:
+    """The last `count` bars of each symbol without the session that they begin in, of which there are more.
+
+    What counts from a session's open would be another figure there than it was at the time. A symbol with fewer bars
+    has all of its own, and one that would keep less than half of them stays as it is.
+    """
+    session = session_ids(start_us(bars), calendar)
+    of_symbol = bars.groupby("symbol", sort=False)["start"]
+    cut = (of_symbol.transform("size") >= count).to_numpy()
+    begun = pd.Series(session).groupby(bars["symbol"].to_numpy()).transform("min").to_numpy()
+    kept = ~cut | (session != begun)
+    share = pd.Series(kept).groupby(bars["symbol"].to_numpy()).transform("mean").to_numpy()
+    return bars[kept | (share < 0.5)].reset_index(drop=True)
+
+
 def _of_interval(frame: pd.DataFrame, interval: str | None, path: Path) -> pd.DataFrame:
     known = sorted(frame["interval"].dropna().unique())
     if interval is None and len(known) > 1:

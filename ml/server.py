@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -24,7 +24,7 @@ from core.clock import Clock, SystemClock
 from core.intervals import SECOND_US
 from ml.feeding import BarFeed
 from ml.scoring import Scoring
-from ml.serving import Answer, Predictor, warm_up_bars
+from ml.serving import Answer, Predictor, read_back
 from ml.shelf import Bundle, Shelf
 from stores.prediction_scores import PredictionScores
 from stores.predictions import PredictionStore
@@ -113,9 +113,10 @@ class Server:
         return retrying(name, call, self._settings.store_retry_seconds)
 
     def _warm_up(self, interval: str, symbols: Sequence[str] | None) -> None:
-        count = warm_up_bars(interval)
-        rows = self._patiently("timescale", lambda: self._store.last_bars(interval, count, symbols))
-        self._predictors[interval].warm_up(rows)
+        def read(count: int, some: Sequence[str] | None) -> list[dict[str, Any]]:
+            return self._patiently("timescale", lambda: self._store.last_bars(interval, count, some))
+
+        read_back(self._predictors[interval], read, symbols, time.time_ns() // 1000)
 
     def _look(self) -> None:
         """From time to time: is there another champion, is it time to train?"""

@@ -1,7 +1,8 @@
 """What is said after each final bar: features stepped on, the champion asked, the answer stored before its outcome."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 import structlog
 
 from core.indicators import Bars, bars_of
-from core.intervals import DAY_US, INTERVALS
-from core.sessions import ALWAYS_OPEN
+from core.intervals import DAY_US, INTERVALS, MINUTE_US
+from core.sessions import ALWAYS_OPEN, session_ids
+from ml.dataset import HORIZONS
 from ml.features import Ints
 from ml.latest import rows
 from ml.live import LiveFeatures
@@ -22,16 +24,39 @@ from stores.redis_predictions import Said
 
 STABLE_BARS = 500
 """More than any indicator of the features remembers, but for those that begin with the session."""
+LONGEST_US = 30 * DAY_US
+"""No session is longer, with what counts to it of the days before."""
+SYMBOLS_AT_ONCE = 50
+"""Of those that need more than `warm_up_bars`, which are many bars."""
+_STEP_US = 15 * MINUTE_US
 _AMOUNTS = ("open", "high", "low", "close", "volume", "notional")
 _log = structlog.get_logger("ml.serving")
 
 
 def warm_up_bars(interval: str) -> int:
-    """How many bars of each symbol a restart or an amended bar has read: those of a day too, for no session is longer.
+    """How many bars of each symbol a restart or an amended bar has read: those of a day too, which most sessions last.
 
-    Where bars of a weekend count to Monday, as of a market that never closes under an exchange's calendar, one is.
+    Where a session lasts longer, `read_back` reads more.
     """
     return max(STABLE_BARS, DAY_US // INTERVALS[interval].us + 1)
+
+
+@lru_cache(maxsize=64)
+def _open_us(start_us: int, calendar: str) -> int:
+    """A moment up to a quarter of an hour before the first bar that counts to the same session as this start."""
+    if calendar == ALWAYS_OPEN:
+        return start_us - start_us % DAY_US
+    earlier = start_us - np.arange(0, LONGEST_US, _STEP_US, dtype=np.int64)
+    session = session_ids(earlier, calendar)
+    return int(earlier[session == session[0]][-1]) - _STEP_US
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a batch of bars: predictions for the stores, and messages."""
+
+    predictions: list[Prediction]
+    said: list[Said]
 
 
 class ClosedBar(msgspec.Struct, frozen=True):
@@ -49,14 +74,6 @@ class ClosedBar(msgspec.Struct, frozen=True):
     close: str | None = None
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came of a batch of bars: predictions for the stores, and messages."""
-
-    predictions: list[Prediction]
-    said: list[Said]
-
-
 class Predictor:
     """The champion of one interval over the bars of all symbols. No I/O but the shelf."""
 
@@ -64,7 +81,7 @@ class Predictor:
         self.interval = interval
         self._length_us = INTERVALS[interval].us
         self._shelf = shelf
-        self._calendar = calendar
+        self.calendar = calendar
         self._features = LiveFeatures()
         self.bundle: Bundle | None = None
 
@@ -126,13 +143,43 @@ class Predictor:
         """Symbols, bars and starts in epoch microseconds, as `LiveFeatures` takes them."""
         start = np.array([bar["start"] for bar in bars], np.int64)
         amounts = {name: [bar[name] for bar in bars] for name in _AMOUNTS}
-        return [bar["symbol"] for bar in bars], bars_of(**amounts, start=start, calendar=self._calendar), start
+        return [bar["symbol"] for bar in bars], bars_of(**amounts, start=start, calendar=self.calendar), start
 
     def _prediction(self, row: dict[str, Any]) -> Prediction:
         end = row["start"] + self._length_us
         abstains = tuple(row.pop("abstains"))
         outcome_us = end + row["horizon"] * self._length_us
         return Prediction(interval=self.interval, end=end, outcome_us=outcome_us, abstains=abstains, **row)
+
+
+def read_back(
+    predictor: Predictor,
+    read: Callable[[int, Sequence[str] | None], list[dict[str, Any]]],
+    symbols: Sequence[str] | None,
+    now_us: int,
+) -> None:
+    """Warm up with the bars of some symbols, None for all; `read` gives the last so many of each, as stored.
+
+    They reach back to the open of every session of which a bar is still to be answered. Under an exchange's calendar
+    such a session may be one of days: what is traded on a weekend or a holiday counts to the next one.
+    Raises InputError for an unknown calendar and for times that it does not cover.
+    """
+    count = warm_up_bars(predictor.interval)
+    bars = read(count, symbols)
+    predictor.warm_up(bars)
+    length_us = INTERVALS[predictor.interval].us
+    oldest_us = now_us - (max(HORIZONS) + 1) * length_us
+    open_us = _open_us(oldest_us - oldest_us % _STEP_US, predictor.calendar)
+    whole = (now_us - open_us) // length_us + 1
+    longer = _cut_short(bars, count, open_us) if whole > count else []
+    for place in range(0, len(longer), SYMBOLS_AT_ONCE):
+        predictor.warm_up(read(whole, longer[place : place + SYMBOLS_AT_ONCE]))
+
+
+def _cut_short(bars: Sequence[dict[str, Any]], count: int, open_us: int) -> list[str]:
+    """The symbols of which there may be more bars since then than these, the last `count` by symbol and start."""
+    runs = {symbol: list(run) for symbol, run in groupby(bars, key=itemgetter("symbol"))}
+    return [symbol for symbol, run in runs.items() if len(run) == count and run[0]["start"] > open_us]
 
 
 def _row(bar: ClosedBar) -> dict[str, Any]:

@@ -38,6 +38,8 @@ async def resume_continues_where_one_left(connect: Callable[..., SocketClient], 
             revs = {bar["start"]: bar["rev"] for bar in answer["data"]}
             for bar in (each["data"] for each in missed if answer["mode"] == "resume"):
                 assert revs.get(bar["start"], -1) >= bar["rev"], f"the bar of {bar['start']} is not in it"
+            await client.until(lambda: bool(client.of("update")), MOVE_SECONDS)
+            assert client.gaps == [], "prev_seq of the next update is the seq of the answer"
 
 
 async def heartbeat_each_second(connect: Callable[..., SocketClient], _symbol: str) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import Response
 
-from alerts.rules import Rule
+from alerts.rules import Rule, as_it_counts
 from alerts.trials import Trial, tried
 from api.cursor import Place, write_cursor
 from api.errors import InvalidParameter, Stated
@@ -227,7 +227,7 @@ def _etag(row: RuleRow) -> str:
 
 def _rule_json(row: RuleRow) -> dict[str, Any]:
     times = {"created_at": time_text(row.created_us), "updated_at": time_text(row.updated_us)}
-    return {"id": str(row.id), "version": row.version} | times | {"rule": row.rule}
+    return {"id": str(row.id), "version": row.version} | times | {"rule": as_it_counts(row.rule)}
 
 
 def _trial_json(trial: Trial) -> dict[str, Any]:

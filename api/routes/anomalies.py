@@ -11,7 +11,7 @@ from api.cursor import MAX_LENGTH, Place, write_cursor
 from api.models import PROBLEMS
 from api.models_anomalies import AnomaliesAnswer, AnomalyRulesAnswer, RuleState, SeverityName
 from api.paging import place_at
-from api.params import DEFAULT_LIMIT, Configured, Found, IntervalName
+from api.params import DEFAULT_LIMIT, Configured, Found, IntervalName, NoParams
 from api.params import Time as TimeParam
 from api.render import Json, time_text
 from api.times import MAX_TIME_US, format_time
@@ -72,8 +72,8 @@ class AnomaliesQuery(BaseModel):
 
 
 # More special than what may come below it, and first.
-@router.get("/rules", response_model=AnomalyRulesAnswer)
-async def anomaly_rules(settings: Configured) -> Json:
+@router.get("/rules", response_model=AnomalyRulesAnswer, responses={422: PROBLEMS[422]})
+async def anomaly_rules(_: NoParams, settings: Configured) -> Json:
     """Every rule with its threshold as it is set."""
     limits = Limits.of(settings, "anomaly_")
     return Json({"rules": [_rule_json(rule, limits, settings) for rule in RULES.values()]})

@@ -10,7 +10,7 @@ from api.job_states import jobs_json
 from api.models import PROBLEMS
 from api.models_market import CacheAnswer, KafkaAnswer, LatencyAnswer, ThroughputAnswer
 from api.models_pipeline import DeadLettersAnswer, GapCounts, JobsAnswer, QueriesAnswer, StoresAnswer
-from api.params import Configured, History, Live, Now
+from api.params import Configured, History, Live, NoParams, Now
 from api.params_market import Board, Brokers, DeadLettersParams, GapsParams, JobsParams, LatencyParams, Market
 from api.probes import probe_writable
 from api.query_states import Seen, allowance, states_json
@@ -27,7 +27,7 @@ T = TypeVar("T")
 WINDOWS = (1, 5, 15)  # minutes
 # Bars of a minute are final about the watermark delay after it; one that nobody finished counts as nothing.
 LATEST_MINUTES = 2
-DOWN: dict[int | str, dict[str, Any]] = {503: PROBLEMS[503]}
+DOWN: dict[int | str, dict[str, Any]] = {key: PROBLEMS[key] for key in (422, 503)}
 
 
 @router.get("/latency", response_model=LatencyAnswer, responses={key: PROBLEMS[key] for key in (422, 503)})
@@ -53,7 +53,7 @@ async def latency(query: LatencyParams, settings: Configured, market: Market, bo
 
 
 @router.get("/throughput", response_model=ThroughputAnswer, responses=DOWN)
-async def throughput(settings: Configured, market: Market, clock: Now) -> Json:
+async def throughput(_: NoParams, settings: Configured, market: Market, clock: Now) -> Json:
     """Ticks and bars per second over 1, 5 and 15 minutes, from final bars."""
     names = [interval.name for interval in settings.bar_intervals]
     ends = [row["last_bar_end"] for row in await market.seen() if row["last_bar_end"] is not None]
@@ -65,13 +65,13 @@ async def throughput(settings: Configured, market: Market, clock: Now) -> Json:
 
 
 @router.get("/cache", response_model=CacheAnswer, responses=DOWN)
-async def cache(board: Board) -> Json:
+async def cache(_: NoParams, board: Board) -> Json:
     """What Redis counts, and this worker's own store of rendered answers."""
     return Json({"redis": _redis_json(await board.info()), "responses": cache_stats()})
 
 
 @router.get("/kafka", response_model=KafkaAnswer, responses=DOWN)
-async def kafka(brokers: Brokers, clock: Now) -> Json:
+async def kafka(_: NoParams, brokers: Brokers, clock: Now) -> Json:
     """Topics with their offsets, and how far their readers are behind.
 
     The relay commits to Kafka. Spark's queries keep their offsets in checkpoints, which are read where they are on
@@ -88,8 +88,8 @@ async def kafka(brokers: Brokers, clock: Now) -> Json:
     )
 
 
-@router.get("/queries", response_model=QueriesAnswer)
-async def queries(settings: Configured, brokers: Brokers, market: Market, clock: Now) -> Json:
+@router.get("/queries", response_model=QueriesAnswer, responses={422: PROBLEMS[422]})
+async def queries(_: NoParams, settings: Configured, brokers: Brokers, market: Market, clock: Now) -> Json:
     """How each query fares, as far as its offsets, its checkpoints on this machine and its rows tell.
 
     Nobody is asked: `because` says what was seen and `as_of` of when it is. Kafka or the database being down makes
@@ -105,8 +105,8 @@ async def queries(settings: Configured, brokers: Brokers, market: Market, clock:
     return Json({"at": time_text(now_us), "queries": states_json(seen, settings)})
 
 
-@router.get("/stores", response_model=StoresAnswer)
-async def stores(settings: Configured, history: History, live: Live, brokers: Brokers, clock: Now) -> Json:
+@router.get("/stores", response_model=StoresAnswer, responses={422: PROBLEMS[422]})
+async def stores(_: NoParams, settings: Configured, history: History, live: Live, brokers: Brokers, clock: Now) -> Json:
     """Whether all that the pipeline writes to answers, and how fast: Kafka and InfluxDB too, without which we serve."""
     probes = await probe_writable(settings, history, live, brokers.ping)
     return Json({"at": time_text(clock.now_us()), "stores": {probe.store: probe.as_json() for probe in probes}})

@@ -3,15 +3,15 @@
 from fastapi import APIRouter
 
 from api.models import PROBLEMS, SymbolsAnswer
-from api.params import History, Live
+from api.params import History, Live, NoParams
 from api.reading import live_symbols
 from api.render import Json, time_text
 
 router = APIRouter(prefix="/api/v1", tags=["symbols"])
 
 
-@router.get("/symbols", response_model=SymbolsAnswer, responses={503: PROBLEMS[503]})
-async def symbols(history: History, live: Live) -> Json:
+@router.get("/symbols", response_model=SymbolsAnswer, responses={key: PROBLEMS[key] for key in (422, 503)})
+async def symbols(_: NoParams, history: History, live: Live) -> Json:
     """Every symbol that was ever stored, by name, and those that so far are only seen live."""
     stored = {row["symbol"]: row for row in await history.symbols()}
     fresh = await live_symbols(live)

@@ -30,6 +30,7 @@ from api.security.principal import (
     credential,
 )
 from api.security.redact import redacted
+from api.security.shape import closing
 from api.security.tokens import Tokens
 from conf.addresses import is_loopback
 from conf.settings import Settings
@@ -217,9 +218,7 @@ def _answering(send: Send, record: Record, verdict: Verdict | None) -> Send:
 
 def refusal(request: Request, error: TickstreamError, extra: Mapping[str, str] | None = None) -> Problem:
     """The answer to somebody who may not go on."""
-    headers = dict(extra or {})
-    if _has_body(request.scope):
-        headers["Connection"] = "close"
+    headers = closing(request.scope) | dict(extra or {})
     if isinstance(error, Unauthorized):
         given = ', error="invalid_token"' if _has_credential(request.scope) else ""
         headers["WWW-Authenticate"] = f'Bearer realm="tickstream"{given}'
@@ -251,15 +250,8 @@ def _check_scope(principal: Principal, needed: str | None) -> None:
 
 def _nothing(scope: Scope) -> Problem:
     detail = f"{scope['method']} {scope['path'][:80]}: Not Found; GET /docs lists what there is"
-    return Problem(Request(scope), 404, "not-found", detail)
+    return Problem(Request(scope), 404, "not-found", detail, closing(scope))
 
 
 def _has_credential(scope: Any) -> bool:
     return any(name in (b"authorization", b"x-api-key") for name, _ in scope["headers"])
-
-
-def _has_body(scope: Any) -> bool:
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-        for name, value in scope["headers"]
-    )

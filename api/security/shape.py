@@ -1,7 +1,6 @@
 """The shape of a request: how long its URL is, how large its body, and how long the body takes to come."""
 
 import asyncio
-import contextlib
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,10 +10,7 @@ from api.security.redact import secret_parameter
 from conf.settings import Settings
 
 CLOSE = {"Connection": "close"}
-"""What is left of a refused body is not worth reading."""
-DISCARDED_BYTES = 1 << 20
-"""Of a body that is too large so much is read all the same: who is still writing when the connection closes may never
-see the answer, and a proxy makes 502 of it."""
+"""What is left of a refused body is not worth reading; `api.security.protocol` lets the client finish all the same."""
 
 
 class Shape:
@@ -35,9 +31,10 @@ class Shape:
             detail = f"the URL has {length} bytes; at most {self._max_url}"
             return Problem(_short(scope), 414, "url-too-long", detail, CLOSE, limit=self._max_url)
         if not path.isprintable():
-            return Problem(_short(scope), 400, "bad-path", "the path holds characters that no name has")
+            detail = "the path holds characters that no name has"
+            return Problem(_short(scope), 400, "bad-path", detail, closing(scope))
         if query and (name := secret_parameter(query)) is not None:
-            return Problem(_short(scope), 400, "key-in-url", key_in_url(name))
+            return Problem(_short(scope), 400, "key-in-url", key_in_url(name), closing(scope))
         return None
 
 
@@ -62,7 +59,6 @@ class Body:
             await self._app(scope, receive, send)
             return
         if length is not None and length > self._max:
-            await self._discard(receive, length)
             await self._too_large(scope)(scope, receive, send)
             return
         try:
@@ -91,18 +87,14 @@ class Body:
                 break
         return bytes(body)
 
-    async def _discard(self, receive: Receive, length: int) -> None:
-        """Read a body of this announced length to its end, where that is worth it."""
-        if length > DISCARDED_BYTES:
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._seconds):
-                while (await receive()).get("more_body", False):
-                    pass
-
     def _too_large(self, scope: Scope) -> Problem:
         detail = f"the body is larger than {self._max} bytes"
         return Problem(Request(scope), 413, "body-too-large", detail, CLOSE, limit=self._max)
+
+
+def closing(scope: Scope) -> dict[str, str]:
+    """The headers of an answer that does not wait for the body, where there is one."""
+    return {} if _announced(scope) == 0 else CLOSE
 
 
 def _announced(scope: Scope) -> int | None:

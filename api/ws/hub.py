@@ -15,6 +15,7 @@ from api.ws.client import GOING_AWAY, Client, Counters, Limits
 from api.ws.frames import encode
 from api.ws.history import History
 from api.ws.items import BARS, EVENTS, BarItem, Item, LastEvent, Snapshot
+from api.ws.searches import Search
 from api.ws.writers import RawWriter, SendWriter
 from core.errors import InputError, StoreUnavailable
 from stores.redis_listen import Messages, RedisListener
@@ -43,6 +44,7 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading = asyncio.Semaphore(8)
         self._recovering: set[bytes] = set()
+        self._searches: dict[Book, Search] = {}
         self._stopping = False
 
     async def open(self) -> None:
@@ -211,18 +213,31 @@ class Hub:
             self._recovering.discard(book.redis_channel)
         if thorough:
             book.doubt()
-            for pause in (0.0, SECOND_LOOK_SECONDS):
-                await asyncio.sleep(pause)
-                start = book.last_closed() if known is None else known
-                if start is not None:
-                    await self._look_up(book, start)
+            await self._search(book, known)
 
-    async def _look_up(self, book: Book, start: int) -> None:
+    async def _search(self, book: Book, known: int | None) -> None:
+        """Look behind this start; where somebody is looking already, that one does it."""
+        running = self._searches.get(book)
+        search = running or Search(SECOND_LOOK_SECONDS)
+        search.begin(known)
+        if running is not None:
+            return
+        self._searches[book] = search
+        try:
+            async for _ in search.turns():
+                await self._look_up(book, search)
+        finally:
+            del self._searches[book]
+
+    async def _look_up(self, book: Book, search: Search) -> None:
         """The final bars that neither Redis nor a message has shown, with indicators where somebody follows these.
 
-        From this start on, as soon as the database answers. Without followers too: who comes back may resume.
+        From a start on, as soon as the database answers. Without followers too: who comes back may resume.
         """
         while self._books.get(book.redis_channel) is book:
+            start = book.last_closed() if search.start is None else search.start
+            if start is None:
+                return
             try:
                 pages = [page async for page in self.history.since(book, book.wanted(BARS), start)]
             except StoreUnavailable:

@@ -5,6 +5,8 @@ import time
 from fastapi import APIRouter, FastAPI, WebSocket
 from fastapi import Request as HTTPRequest
 
+from api.models import PROBLEMS
+from api.params import NoParams
 from api.render import Json
 from api.ws.client import POLICY, Client, Limits
 from api.ws.frames import encode
@@ -140,7 +142,7 @@ async def _serve(websocket: WebSocket, first: Request | None) -> None:
     await Session(websocket.app.state.sockets, websocket, gate).run(first)
 
 
-@router.get("/api/v1/metrics/sockets", tags=["metrics"], response_model=SocketMetrics)
-async def socket_metrics(request: HTTPRequest) -> Json:
+@router.get("/api/v1/metrics/sockets", tags=["metrics"], response_model=SocketMetrics, responses={422: PROBLEMS[422]})
+async def socket_metrics(_: NoParams, request: HTTPRequest) -> Json:
     """The sockets of the worker that answers: what there is now, and counts since it started."""
     return Json(request.app.state.sockets.hub.stats())

@@ -13,7 +13,7 @@
   const SNAPSHOT = 4;
   const NARROW = ["change", "range", "volume", "notional", "vwap_distance", "trade_count"];
   const MIDDLE = ["vwap_distance", "trade_count"];
-  const PHONE = {symbol: 88, closes: 52, price: 80, change_percent: 82, age: 74};  // pixels
+  const PHONE = {symbol: 87, closes: 50, price: 81, change_percent: 82, age: 74};  // pixels
 
   const byId = (id) => document.getElementById(id);
   const model = () => globalThis.tickstreamMarket;

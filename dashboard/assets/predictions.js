@@ -6,6 +6,8 @@
   const EMPTY_MS = 15000;
   const SILENT_BARS = 3;       // so many bars without a prediction, and it is silent
   const WIDE = ["volatility", "outcome_us", "end_us", "reason"];  // on a narrow screen grey says it
+  const PHONE = [["symbol", 89], ["horizon", 88], ["expected_return", 102], ["rise_probability", 66]]
+    .map(([key, minWidth]) => ({key, minWidth}));  // their titles are whole
   const byId = (id) => document.getElementById(id);
   const setProps = (id, props) => window.dash_clientside.set_props(id, props);
   let page = null;             // of the visit; null while another page is shown
@@ -180,7 +182,7 @@
     page.fitted = true;
     const narrow = window.innerWidth < 768;
     page.grid.setColumnsVisible(WIDE, !narrow);
-    if (narrow) { page.grid.sizeColumnsToFit(); } else { page.grid.applyColumnState({state: page.columns}); }
+    if (narrow) { page.grid.sizeColumnsToFit({columnLimits: PHONE}); } else { page.grid.applyColumnState({state: page.columns}); }
   }
 
   function everySecond(own) {

@@ -90,7 +90,7 @@ def skill_figure(scores: Sequence[Row], theme: Theme) -> go.Figure:
             )
     figure.add_vline(x=0, line={"color": colours.text, "width": 1})
     _laid_out(figure, theme, height=90 + ROW_PIXELS * max(1, len(rows)), empty=not rows)
-    figure.update_xaxes(title="skill", tickformat="+.1%", nticks=5, tickangle=0)
+    figure.update_xaxes(title="skill", tickformat=".1%", nticks=5, autotickangles=[0, 45])
     labels = [label for label, _ in rows][::-1]
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=labels, range=[-0.6, len(labels) - 0.4])
     return figure

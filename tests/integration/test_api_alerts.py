@@ -65,6 +65,28 @@ def test_rule_is_made_read_changed_and_deleted(client: httpx.Client) -> None:
     assert client.get(RULES).json() == {"truncated": False, "next": None, "rules": []}
 
 
+OLDER = '{"for_bars": 3, "resolve_bars": 3}'
+"""What rules of older versions may have that are not of bars."""
+
+
+@pytest.mark.parametrize(
+    ("condition", "counts"),
+    [({"kind": "anomaly"}, 1), ({"kind": "health", "check": "bars_late"}, 1), (RULE["condition"], 3)],
+)
+def test_rule_of_an_older_version_shows_what_counts_and_can_be_kept_as_it_is_shown(
+    client: httpx.Client, postgres_dsn: str, condition: dict[str, Any], counts: int
+) -> None:
+    place = f"{RULES}/{make(client, condition=condition)['id']}"
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(f"UPDATE alert_rules SET rule = rule || '{OLDER}'")
+    shown = client.get(place)
+    rule = shown.json()["rule"]
+    assert (rule["for_bars"], rule["resolve_bars"]) == (counts, counts)
+    assert client.get(RULES).json()["rules"] == [shown.json()]
+    kept = client.put(place, json=rule, headers={"If-Match": shown.headers["etag"]})
+    assert kept.status_code == 200 and kept.json()["rule"] == rule
+
+
 def test_no_change_is_lost(client: httpx.Client) -> None:
     place = f"{RULES}/{make(client)['id']}"
     assert client.put(place, json=RULE).status_code == 428

@@ -148,6 +148,71 @@ def test_large_body_that_waits_to_be_invited_is_refused_before_it_comes(
     assert answer.startswith(b"HTTP/1.1 413") and b"100 Continue" not in answer
 
 
+POST = b"POST /api/v1/prices/poll HTTP/1.1\r\n" + HOST
+LONG = b"Content-Length: %d\r\n"
+EARLY: list[tuple[str, bytes, str, bytes]] = [
+    ("no key", POST + LONG, "", b"401"),
+    ("no key, chunked", POST + b"Transfer-Encoding: chunked\r\n", "", b"401"),
+    ("no key, one request per connection", POST + b"Connection: close\r\n" + LONG, "", b"401"),
+    ("no key, an old proxy", b"POST /api/v1/prices/poll HTTP/1.0\r\n" + HOST + LONG, "", b"401"),
+    ("another scope", POST + LONG, "read", b"403"),
+    ("too large", POST + LONG, "write", b"413"),
+    ("nothing there", b"POST /api/v1/nothing HTTP/1.1\r\n" + HOST + LONG, "write", b"404"),
+    ("long url", b"POST /" + b"a" * 9000 + b" HTTP/1.1\r\n" + HOST + LONG, "write", b"414"),
+    ("key in the url", b"POST /api/v1/prices/poll?api_key=ts_1 HTTP/1.1\r\n" + HOST + LONG, "", b"400"),
+    ("large header", POST + b"X-A: " + b"a" * 20_000 + b"\r\n" + LONG, "", b"431"),
+]
+PART = 16_384
+
+
+def begun(port: int, head: bytes, length: int) -> tuple[socket.socket, bytes]:
+    """A connection on which a request with a body of so many bytes has begun, and all that is answered to that."""
+    raw = socket.create_connection(("127.0.0.1", port), 10)
+    raw.sendall(head.replace(b"%d", str(length).encode()) + b"\r\n")
+    answer = b""
+    while chunk := raw.recv(65_536):
+        answer += chunk
+    return raw, answer
+
+
+@pytest.mark.parametrize(("what", "head", "scope", "status"), EARLY, ids=[row[0] for row in EARLY])
+def test_who_is_answered_early_may_finish_writing(
+    guarded_api: ApiProcess, keys: dict[str, str], what: str, head: bytes, scope: str, status: bytes
+) -> None:
+    head += f"X-API-Key: {keys[scope]}\r\n".encode() if scope else b""
+    raw, answer = begun(guarded_api.port, head, 20 * PART)
+    with raw:
+        assert answer.startswith(b"HTTP/1.1 " + status), answer
+        assert b"connection: close" in answer.lower() and answer.count(b"HTTP/1.") == 1
+        for _ in range(20):
+            raw.sendall(b"x" * PART)
+
+
+def test_who_is_answered_early_may_not_write_without_end_nor_keep_the_connection(guarded_api: ApiProcess) -> None:
+    raw, answer = begun(guarded_api.port, POST + LONG, 1 << 30)
+    with raw, pytest.raises(OSError, match=r"reset|pipe"):
+        for _ in range(1 << 12):
+            raw.sendall(b"x" * PART)
+    raw, answer = begun(guarded_api.port, POST + LONG, 1 << 30)
+    assert answer.startswith(b"HTTP/1.1 401")
+    deadline = time.monotonic() + 10
+    with raw, pytest.raises(OSError, match=r"reset|pipe"):
+        while time.monotonic() < deadline:
+            raw.sendall(b"x")
+            time.sleep(0.05)
+
+
+def test_next_request_that_begins_before_the_answer_is_answered_too(guarded_api: ApiProcess) -> None:
+    request = b"GET /health/live HTTP/1.1\r\n" + HOST + b"\r\n"
+    with socket.create_connection(("127.0.0.1", guarded_api.port), 10) as raw:
+        raw.sendall(request + request[:20])
+        answer = raw.recv(65_536)
+        raw.sendall(request[20:])
+        while answer.count(b"HTTP/1.1 200") < 2 and (chunk := raw.recv(65_536)):
+            answer += chunk
+    assert answer.count(b"HTTP/1.1 200") == 2
+
+
 def test_nothing_of_all_that_is_an_error_of_ours(guarded_api: ApiProcess, guarded_client: httpx.Client) -> None:
     assert guarded_client.get("/health/live").status_code == 200
     assert "Traceback" not in guarded_api.log, guarded_api.log[-3000:]

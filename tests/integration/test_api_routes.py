@@ -309,6 +309,22 @@ def test_bars_parameter_wrong_is_422_listing_the_known_values(
     assert answer.json()["errors"][0]["parameter"] == parameter and says in answer.json()["detail"]
 
 
+TAKES_NONE = ("symbols", "anomalies/rules", *(f"metrics/{name}" for name in (
+    "throughput", "cache", "kafka", "queries", "stores", "sockets")))  # fmt: skip
+
+
+@pytest.mark.parametrize("resource", TAKES_NONE)
+def test_parameter_of_what_takes_none_is_422_too(client: httpx.Client, resource: str) -> None:
+    answer = client.get(f"/api/v1/{resource}", params={"minutes": "60"})
+    assert answer.status_code == 422 and "minutes: no such parameter" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/bars/A?limit=1&limit=2", "/trades?symbol=A&symbol=B", "/symbols?x=1&x=1"])
+def test_parameter_given_twice_is_422_and_never_one_of_the_two(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 422 and "given more than once" in answer.text
+
+
 def test_parameters_several_wrong_are_all_named_with_their_limits(client: httpx.Client) -> None:
     body = client.get("/api/v1/bars/A", params={"limit": 99_999, "order": "up"}).json()
     by_name = {error["parameter"]: error for error in body["errors"]}

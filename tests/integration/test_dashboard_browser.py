@@ -45,6 +45,19 @@ AWAY_AND_BACK = """async () => {
   history.back();
   await until(() => page() !== null);
 }"""
+CUT_OFF = """(grid) => {
+  const within = (what) => [...document.querySelectorAll(`#${grid} ${what}`)];
+  const titles = within(".ag-header-cell-text").filter((each) => each.scrollWidth > each.clientWidth);
+  const cells = within(".ag-cell").filter((each) => {
+    const text = document.createRange();
+    text.selectNodeContents(each);
+    const {width, right} = text.getBoundingClientRect();
+    const style = getComputedStyle(each);
+    const [before, after] = [style.paddingLeft, style.paddingRight].map(parseFloat);
+    return right > each.getBoundingClientRect().right - after || width > each.clientWidth - before - after;
+  });
+  return [...titles, ...cells].map((each) => each.textContent);
+}"""
 CONNECTED = "document.querySelector('#connection')?.dataset.state === 'up'"
 THEME = "document.documentElement.dataset.bsTheme"
 Opened = Callable[..., Screen]
@@ -141,7 +154,25 @@ def test_prediction_appears_as_it_is_said_and_grey_where_the_model_abstains(show
     say(1, 0.5)
     shown.until(f"{cell}?.textContent === '50.0 %'")
     assert "by model m1" in shown.page.locator("#predictions-notice").inner_text()
+    shown.page.set_viewport_size(PHONE)
+    shown.until("!document.querySelector('#predictions-grid .ag-header-cell[col-id=\"reason\"]')")
+    shown.until(f"({CUT_OFF})('predictions-grid').length === 0", "titles and numbers are whole on a phone")
     board.close()
+
+
+def test_price_of_seven_digits_and_an_age_of_minutes_are_whole_on_a_phone(show: Opened) -> None:
+    shown = show(PAGES["market"], viewport=PHONE)
+    price, age = (
+        f'document.querySelector(\'#market-grid [row-id="AAPL"] [col-id="{name}"]\')' for name in ("price", "age")
+    )
+    shown.until(f"{price}?.textContent")
+    shown.until("!document.querySelector('#market-grid .ag-header-cell[col-id=\"volume\"]')")
+    longest = f"""() => {{
+      {price}.textContent = "62,131.68";
+      {age}.textContent = "23 min";
+      return ({CUT_OFF})("market-grid");
+    }}"""
+    assert shown.page.evaluate(longest) == []
 
 
 def test_keys_switch_pages_and_show_themselves(show: Opened) -> None:

@@ -120,6 +120,8 @@ def test_move_is_the_change_in_percent_over_so_many_bars() -> None:
         ({"condition": {"kind": "price", "when": "crosses", "level": 1}, "for_bars": 2}, "one bar"),
         ({"condition": {"kind": "anomaly"}, "for_bars": 2}, "for_bars: Value error, of anomalies"),
         ({"condition": {"kind": "anomaly"}, "resolve_bars": 2}, "resolve_bars: Value error, of anomalies"),
+        ({"condition": {"kind": "health", "check": "bars_late"}, "for_bars": 2}, "of the system's health"),
+        ({"condition": {"kind": "health", "check": "bars_late"}, "resolve_bars": 2}, "`seconds` says how long"),
         ({"condition": {"kind": "health", "check": "bars_late"}, "symbols": ["A"]}, "as a whole"),
         ({"symbols": []}, "between 1 and 500"),
         ({"symbols": ["A B"]}, "symbols"),
@@ -145,8 +147,9 @@ def test_rule_comes_back_from_json_as_it_was() -> None:
 
 
 def test_stored_rule_of_an_older_version_is_read_and_no_other_changed() -> None:
-    made = rule({"kind": "anomaly"})
-    assert stored_rule(made.model_dump(mode="json") | {"for_bars": 3, "resolve_bars": 2}) == made
+    for condition in ({"kind": "anomaly"}, {"kind": "health", "check": "bars_late"}):
+        made = rule(condition)
+        assert stored_rule(made.model_dump(mode="json") | {"for_bars": 3, "resolve_bars": 2}) == made
     of_bars = rule(for_bars=3, resolve_bars=2)
     assert stored_rule(of_bars.model_dump(mode="json")) == of_bars
 

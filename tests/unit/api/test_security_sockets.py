@@ -1,6 +1,7 @@
 """Sockets: how many of them there may be, and the watch over their keys."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -67,7 +68,8 @@ class Connection:
 
     def __init__(self, stalled: bool) -> None:
         self.sent: list[Any] = []
-        self.aborted = False
+        self.aborted = self.told = False
+        self.entered = asyncio.Event()
         self._stalled = stalled
         self._gone = asyncio.Event()
 
@@ -81,37 +83,58 @@ class Connection:
         self._gone.set()
 
     async def _endpoint(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002
+        self.entered.set()
         await receive()
 
     async def _receive(self) -> Any:
         await self._gone.wait()
 
     async def _send(self, message: Any) -> None:
+        self.told = True
         if self._stalled:
             await self._gone.wait()
         self.sent.append(message)
         self._gone.set()
 
 
-def test_sockets_of_a_revoked_key_end_at_once_and_those_that_do_not_read_are_cut(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def revoked(connections: list[Connection], ended: Callable[[], bool]) -> None:
+    """The key of connections is revoked once all are in; waits until it has `ended` as is hoped."""
+    access = Access()
+    sockets = Sockets(access, None, None)  # type: ignore[arg-type]
+    await sockets.open()
+    running = [asyncio.create_task(each.run(sockets)) for each in connections]
+    async with asyncio.timeout(30):
+        for each in connections:
+            await each.entered.wait()
+        access.revoked = True
+        while not ended():
+            await asyncio.sleep(0.005)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    await sockets.close()
+
+
+def test_sockets_of_a_revoked_key_end_whoever_else_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "CHECK_SECONDS", 0.02)
-    monkeypatch.setattr(watching, "END_SECONDS", 0.5, raising=False)
+    monkeypatch.setattr(watching, "END_SECONDS", 600.0)
 
     async def scenario() -> None:
-        access = Access()
-        sockets = Sockets(access, None, None)  # type: ignore[arg-type]
-        await sockets.open()
         stalled, reading = [Connection(stalled=True) for _ in range(5)], Connection(stalled=False)
-        running = [asyncio.create_task(each.run(sockets)) for each in (*stalled, reading)]
-        await asyncio.sleep(0.05)
-        access.revoked = True
-        await asyncio.wait_for(running[-1], 0.4)
+        await revoked([*stalled, reading], lambda: bool(reading.sent) and all(each.told for each in stalled))
         assert reading.sent == [{"type": "websocket.close", "code": 1008, "reason": "the key was revoked"}]
-        assert not any(each.aborted for each in stalled) and not reading.aborted
-        await asyncio.wait_for(asyncio.gather(*running), 1.5)
-        assert all(each.aborted and not each.sent for each in stalled)
-        await sockets.close()
+        assert not any(each.aborted for each in (*stalled, reading))
+
+    asyncio.run(scenario())
+
+
+def test_sockets_of_a_revoked_key_that_do_not_read_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(watching, "END_SECONDS", 0.02)
+
+    async def scenario() -> None:
+        stalled = [Connection(stalled=True) for _ in range(5)]
+        await revoked(stalled, lambda: all(each.aborted for each in stalled))
+        assert not any(each.sent for each in stalled)
 
     asyncio.run(scenario())

@@ -43,16 +43,22 @@ class Stores:
     """What `api.ws.history.History` says of one stream: Redis' tail and the bars of a database, which may be down."""
 
     def __init__(self, *minutes: int) -> None:
-        self.seq, self.redis = 100, list(minutes)
+        self.seq, self.redis, self.tails = 100, list(minutes), 0
         self.stored = list(minutes)
         self.failures = 0
-        self.looks = 0
+        self.looks = self.waiting = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def tail(self, book: Book) -> tuple[int, list[BarItem]]:  # noqa: ARG002
+        self.tails += 1
         return self.seq, [bar(minute, self.seq) for minute in self.redis]
 
     async def since(self, book: Book, channel: str, start: int) -> AsyncIterator[list[BarItem]]:  # noqa: ARG002
         self.looks += 1
+        self.waiting += 1
+        await self.answers.wait()
+        self.waiting -= 1
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("timescale", "no answer within 2 s")
@@ -114,6 +120,36 @@ def test_database_that_does_not_answer_is_asked_again_and_later_once_more(failur
         stores.stored.append(3)  # the database is a little behind
         await passed(lambda: shown(writer) == [at(1), at(2), at(3)])
         assert stores.looks == failures + 2
+        await hub.close()
+
+    asyncio.run(scenario())
+
+
+def test_many_reconnections_are_one_look_at_a_time_that_shows_all_that_was_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hubs, "SECOND_LOOK_SECONDS", 600.0)
+
+    async def scenario() -> None:
+        stores, writer = Stores(0), Writer()
+        hub = hub_of(stores)
+        book, _ = await opened(hub, writer)
+        stores.redis, stores.stored = [], [0, 1, 2, 3]
+        stores.answers.clear()
+        for turn in range(50):
+            tails = stores.tails
+            hub._on_subscribed(book.redis_channel)
+            if turn == 0:  # as far as it knows by now, nothing before that is missing
+                hub._on_messages([(book.redis_channel, published(3, 101))])
+            await passed(lambda tails=tails: stores.tails > tails and bool(stores.waiting))
+        assert (stores.looks, stores.waiting) == (1, 1)
+        stores.answers.set()
+        await passed(lambda: shown(writer) == [at(3), at(1), at(2)])
+        await passed(lambda: stores.looks == 2)  # who came meanwhile may have missed more than the first look could see
+        stores.stored.append(4)
+        hub._on_subscribed(book.redis_channel)
+        await passed(lambda: shown(writer)[3:] == [at(4)])  # at once, and not when it is time for the second look
+        assert stores.looks == 3
         await hub.close()
 
     asyncio.run(scenario())

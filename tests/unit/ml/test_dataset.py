@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InputError
-from ml.dataset import check_interval, read_bars, samples
+from ml.dataset import check_interval, read_bars, samples, whole_sessions
+from ml.features import features
 from ml.folds import walk_forward
 from tests.unit.ml.histories import BEGIN_US, MINUTE_US, walk
 
@@ -38,6 +39,15 @@ def test_outcome_in_another_session_is_left_out_of_minutes_and_kept_of_days() ->
     assert set(range(95, 100)).isdisjoint(bar) and {94, 100} <= set(bar)
     days = bars.assign(start=BEGIN_US + np.arange(300) * 86_400_000_000)
     assert len(samples(days, 5)) == 300 - 60 - 5
+
+
+def test_last_bars_are_taken_from_the_open_of_a_session_on_so_that_its_vwap_is_that_of_the_time() -> None:
+    whole, young = walk(4_000, 1, symbol="AAA"), walk(1_200, 2, symbol="BBB")
+    found = whole_sessions(pd.concat([whole.tail(3_000), young]), 3_000, "24/7")
+    assert found.groupby("symbol").size().to_dict() == {"AAA": 4_000 - 1_440, "BBB": 1_200}
+    expected = pd.concat([features(whole).tail(4_000 - 1_440), features(young)], ignore_index=True)
+    pd.testing.assert_series_equal(features(found)["to_vwap"], expected["to_vwap"], check_exact=True)
+    pd.testing.assert_frame_equal(whole_sessions(young, 1_200, "24/7"), young)  # hardly any other session
 
 
 def test_sides_of_a_quote_are_histories_of_their_own() -> None:
