@@ -1,4 +1,7 @@
-"""`/health`, `/health/live` and `/health/ready`: for people, for process managers, for load balancers."""
+"""`/health`, `/health/live` and `/health/ready`: for people, for process managers, for load balancers.
+
+Monitors ask with HEAD as well: the same answer without its body.
+"""
 
 import asyncio
 from typing import Any
@@ -20,12 +23,14 @@ router = APIRouter(prefix="/health", tags=["health"])
 NOT_READY: dict[int | str, dict[str, Any]] = {503: PROBLEMS[503]}
 
 
+@router.head("/live", include_in_schema=False)
 @router.get("/live", response_model=Alive)
 async def live() -> Json:
     """The process is up; says nothing about the stores."""
     return Json({"status": "ok"})
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready", response_model=Alive, responses=NOT_READY)
 async def ready(request: Request, history: History, live: Live) -> Response:
     """200 when every store answers, or else 503 naming those that do not."""
@@ -36,6 +41,7 @@ async def ready(request: Request, history: History, live: Live) -> Response:
     return unavailable(request, error, error.retry_after, stores=[probe.store for probe in failing])
 
 
+@router.head("", include_in_schema=False)
 @router.get("", response_model=Health, responses={503: {"model": Health, "description": "No store answers"}})
 async def health(history: History, live: Live, clock: Now) -> Json:
     """Liveness, readiness and freshness in one page: 200 while any store answers."""

@@ -439,6 +439,14 @@ def test_health_with_all_stores_is_ok_and_fresh(client: httpx.Client, database: 
     assert set(body["freshness"]["counts"]) == {"ticks", "bars"}
 
 
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
+def test_monitors_may_ask_for_health_with_head(client: httpx.Client, database: TimescaleStore, path: str) -> None:
+    answer, whole = client.head(path), client.get(path)
+    assert (answer.status_code, answer.content) == (whole.status_code, b"") == (200, b"")
+    assert answer.headers["content-type"] == whole.headers["content-type"]
+    assert client.post(path).headers["allow"] == "GET"
+
+
 def test_docs_and_contract_are_served(client: httpx.Client) -> None:
     assert "swagger" in client.get("/docs").text
     contract = get(client, "/openapi.json")
