@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from api.models import Answer, Time
+from api.models import Answer, NextCursor, Time
 
 Abstained = Literal["return", "rise"]
 
@@ -54,6 +54,7 @@ class PredictionsAnswer(Answer):
     symbol: str
     interval: str
     truncated: bool = Field(description="there are more than `limit`")
+    next: NextCursor
     predictions: list[Prediction] = Field(description="newest bar first, then by horizon")
 
 

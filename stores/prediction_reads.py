@@ -1,7 +1,7 @@
 """Reads of predictions with what became of them: the newest ones, and sums for the scorecard."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from stores.pooled import Pooled, Values
 from stores.postgres import EPOCH_US, Pool, to_time
@@ -14,17 +14,24 @@ _SHOWN = f"""
     p.symbol, p.horizon, p.model, p.expected_return, p.rise_probability, p.volatility, p.abstains,
     {EPOCH_US.format('p."start"')} AS "start", {EPOCH_US.format("p.outcome_at")} AS outcome_us,
     {EPOCH_US.format("p.made_at")} AS made_us"""
-_NEWEST_KEYS = """
-    SELECT * FROM predictions WHERE symbol = %(symbol)s AND "interval" = %(interval)s
-    ORDER BY "start" DESC, horizon, made_at DESC LIMIT %(limit)s"""
+_ORDER = 'p."start" DESC, p.horizon, p.made_at DESC, p.model COLLATE "C"'
+# What comes after a place in this order; everything where none is given.
+_AFTER = """
+    (%(start)s::timestamptz IS NULL OR p."start" < %(start)s OR (p."start" = %(start)s AND (
+        p.horizon > %(horizon)s OR (p.horizon = %(horizon)s AND (
+            p.made_at < %(made)s OR (p.made_at = %(made)s AND p.model COLLATE "C" > %(model)s))))))"""
+_NEWEST_KEYS = f"""
+    SELECT p."start" FROM predictions AS p WHERE symbol = %(symbol)s AND "interval" = %(interval)s
+      AND p."start" <= coalesce(%(start)s::timestamptz, 'infinity') AND {_AFTER}
+    ORDER BY {_ORDER} LIMIT %(limit)s"""
 _EXTENT = f"""
     SELECT {EPOCH_US.format('min("start")')} AS low, {EPOCH_US.format('max("start")')} AS high
     FROM ({_NEWEST_KEYS}) AS newest"""
 _NEWEST = f"""
     WITH parts AS (SELECT %(symbol)s::text AS symbol, %(since)s::timestamptz AS a, %(beyond)s::timestamptz AS b),
     {SCORED}
-    SELECT {_SHOWN}, outcome, outcome_state FROM scored AS p
-    ORDER BY p."start" DESC, p.horizon, p.made_at DESC LIMIT %(limit)s"""
+    SELECT {_SHOWN}, outcome, outcome_state FROM scored AS p WHERE {_AFTER}
+    ORDER BY {_ORDER} LIMIT %(limit)s"""
 _LATEST = f"""
     SELECT DISTINCT ON (p.symbol, p.horizon) {_SHOWN}
     FROM symbols CROSS JOIN LATERAL (
@@ -61,6 +68,21 @@ _SCORECARD = f"""
     SELECT model, horizon, block{_TOTAL} FROM found GROUP BY model, horizon, block ORDER BY model, horizon, block"""
 
 
+class Place(NamedTuple):
+    """The key of one of a symbol's predictions; times in epoch microseconds."""
+
+    start: int
+    horizon: int
+    made: int
+    model: str
+
+
+def _after(place: Place | None) -> dict[str, Any]:
+    if place is None:
+        return dict.fromkeys(Place._fields)
+    return place._asdict() | {"start": to_time(place.start), "made": to_time(place.made)}
+
+
 class PredictionReader(Pooled):
     """Rows as dicts, times in epoch microseconds. Its calls raise what those of Pooled do.
 
@@ -71,22 +93,35 @@ class PredictionReader(Pooled):
     def __init__(self, dsn: str, *, timeout: float = TIMEOUT_SECONDS, pool_size: int = 2) -> None:
         super().__init__(dsn, "predictions", timeout=timeout, pool_size=pool_size, options=_READING)
 
-    async def extent(self, symbol: str, interval: str, limit: int) -> tuple[int, int] | None:
-        """Start of the first and the last bar of a symbol's newest `limit` predictions; None without any."""
-        (row,) = await self._rows(_EXTENT, {"symbol": symbol, "interval": interval, "limit": limit})
+    async def extent(
+        self, symbol: str, interval: str, limit: int, place: Place | None = None
+    ) -> tuple[int, int] | None:
+        """Start of the first and the last bar of a symbol's newest `limit` predictions; None without any.
+
+        With a place, of those that come after it: the older ones, and of its bar those of greater horizons.
+        """
+        asked = {"symbol": symbol, "interval": interval, "limit": limit} | _after(place)
+        (row,) = await self._rows(_EXTENT, asked)
         return None if row["low"] is None else (row["low"], row["high"])
 
     async def newest(
-        self, symbol: str, interval: str, limit: int, extent: tuple[int, int], until_us: int, sessions: Sequence[int]
+        self,
+        symbol: str,
+        interval: str,
+        limit: int,
+        extent: tuple[int, int],
+        until_us: int,
+        sessions: Sequence[int],
+        place: Place | None = None,
     ) -> list[dict[str, Any]]:
-        """The newest of a symbol's predictions after the bars of an extent, by bar, then horizon.
+        """The newest of a symbol's predictions after the bars of an extent, and after a place, by bar, then horizon.
 
         With `outcome` and `outcome_state`: outcomes are looked for among the bars that start before `until`. The state
         is `pending`, `known`, or `other-session` where the session ended before; the outcome is a log return, None
         unless it is known.
         """
         values = window(interval, extent[0], until_us, sessions) | {"beyond": to_time(extent[1] + 1)}
-        return await self._rows(_NEWEST, values | {"symbol": symbol, "limit": limit})
+        return await self._rows(_NEWEST, values | {"symbol": symbol, "limit": limit} | _after(place))
 
     async def latest(self, interval: str) -> list[dict[str, Any]]:
         """The newest prediction of every symbol and horizon, by symbol and horizon."""

@@ -7,9 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from api.cursor import MAX_LENGTH, write_cursor
+from api.cursor import Place as CursorPlace
 from api.model_card import models_answer
 from api.models import PROBLEMS
 from api.models_predictions import LatestPredictionsAnswer, ModelsAnswer, PredictionsAnswer, ScorecardAnswer
+from api.paging import place_at
 from api.params import Configured, History, IntervalQuery, Live, Now, Predicted, Remembered, Symbol
 from api.reading import ensure_known
 from api.render import Json, time_text
@@ -17,6 +20,7 @@ from api.scorecard import scorecard
 from api.trading_days import trading_days
 from core.intervals import DAY_US, Interval
 from core.skill import HOUR_US, block_lengths
+from stores.prediction_reads import Place
 
 router = APIRouter(prefix="/api/v1/predictions", tags=["predictions"])
 MAX_ROWS = 1000
@@ -33,6 +37,9 @@ class PredictionsQuery(IntervalQuery):
 
     limit: int = Field(
         60, ge=1, le=MAX_ROWS, description="how many rows at most, one per bar and horizon, newest first"
+    )
+    cursor: str | None = Field(
+        None, max_length=MAX_LENGTH, description="`next` of an answer, to go on with the same query from there"
     )
 
 
@@ -100,17 +107,31 @@ async def predictions(
     clock: Now,
 ) -> Json:
     """The newest predictions of a symbol, with their outcomes as far as these are known."""
-    found = await predicted.extent(symbol, query.interval, query.limit + 1)
+    identity = ("predictions", symbol, query.interval)
+    place = None if query.cursor is None else _place(query.cursor, identity)
+    found = await predicted.extent(symbol, query.interval, query.limit + 1, place)
     rows: list[dict[str, Any]] = []
     if found is None:
         await ensure_known(symbol, history, live)
     else:
         until_us = found[1] + MOST_BARS_AHEAD * query.bar_interval.us + MARGIN_US
         sessions = await _sessions(found[0], min(until_us, clock.now_us() + 1), settings.calendar)
-        rows = await predicted.newest(symbol, query.interval, query.limit + 1, found, until_us, sessions)
-    shown = [_prediction_json(row, query.bar_interval) for row in rows[: query.limit]]
-    said = {"symbol": symbol, "interval": query.interval, "truncated": len(rows) > query.limit}
-    return Json(said | {"predictions": shown})
+        rows = await predicted.newest(symbol, query.interval, query.limit + 1, found, until_us, sessions, place)
+    shown, more = rows[: query.limit], len(rows) > query.limit
+    beyond = write_cursor(_place_of(shown[-1]), identity) if more else None
+    said = {"symbol": symbol, "interval": query.interval, "truncated": more, "next": beyond}
+    return Json(said | {"predictions": [_prediction_json(row, query.bar_interval) for row in shown]})
+
+
+def _place(cursor: str, identity: object) -> Place:
+    """Raises InvalidParameter for a cursor that does not fit."""
+    place = place_at(cursor, identity)
+    made, _, model = place.identity.partition("|")
+    return Place(place.us, place.seq, int(made), model)
+
+
+def _place_of(row: Mapping[str, Any]) -> CursorPlace:
+    return CursorPlace("older", row["start"], row["horizon"], f"{row['made_us']}|{row['model']}")
 
 
 async def _sessions(since_us: int, until_us: int, calendar: str) -> list[int]:

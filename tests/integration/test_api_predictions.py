@@ -151,6 +151,43 @@ def test_newest_ones_are_cut_by_limit_and_those_of_all_symbols_are_one_per_horiz
     assert got(client, "", interval="5m")["predictions"] == []
 
 
+@pytest.mark.parametrize("limit", [1, 2, 4, 7])
+def test_pages_hold_every_prediction_once_whatever_is_said_meanwhile(
+    client: httpx.Client, database: TimescaleStore, postgres_dsn: str, limit: int
+) -> None:
+    bars = frame("A", 1).tail(6)
+    stored(database, bars)
+    predict(postgres_dsn, bars.head(5))
+    with psycopg.connect(postgres_dsn) as connection:  # another model said something of the same bars at the same time
+        connection.execute(
+            """INSERT INTO predictions SELECT symbol, "interval", "start", horizon, 'other', outcome_at, made_at,
+                      expected_return, rise_probability, volatility, abstains FROM predictions"""
+        )
+    whole = got(client, "/A", limit=1000)
+    assert whole["next"] is None and len(whole["predictions"]) == 2 * 5 * len(HORIZONS)
+    page, rows = got(client, "/A", limit=limit), []
+    predict(postgres_dsn, bars.tail(1))
+    while True:
+        rows += page["predictions"]
+        assert page["truncated"] is (page["next"] is not None)
+        if page["next"] is None:
+            break
+        assert len(page["predictions"]) == limit
+        page = got(client, "/A", limit=limit, cursor=page["next"])
+    assert [(row["start"], row["horizon"], row["model"]) for row in rows] == [
+        (row["start"], row["horizon"], row["model"]) for row in whole["predictions"]
+    ]
+
+
+def test_cursor_of_another_query_is_refused(client: httpx.Client, database: TimescaleStore, postgres_dsn: str) -> None:
+    bars = frame("A", 1).tail(3)
+    stored(database, pd.concat([bars, frame("B", 1).tail(3)]))
+    predict(postgres_dsn, bars)
+    cursor = got(client, "/A", limit=1)["next"]
+    for path, asked in (("/B", cursor), ("/A", cursor[:-1]), ("/A", "x")):
+        assert client.get(f"/api/v1/predictions{path}", params={"cursor": asked}).status_code == 422
+
+
 def expected_score(rows: pd.DataFrame, horizon: int) -> dict[str, float]:
     """Direction, Brier score, skills and the interval against a coin, by samples."""
     held = rows[rows["horizon"] == horizon]
@@ -244,7 +281,8 @@ def test_nothing_has_an_answer_and_what_makes_no_sense_is_refused(
     client: httpx.Client, database: TimescaleStore
 ) -> None:
     stored(database, frame("A", 1).head(2))
-    assert got(client, "/A") == {"symbol": "A", "interval": "1m", "truncated": False, "predictions": []}
+    nothing = {"truncated": False, "next": None, "predictions": []}
+    assert got(client, "/A") == {"symbol": "A", "interval": "1m"} | nothing
     assert got(client, "")["predictions"] == [] and got(client, "/scorecard")["scores"] == []
     missing = client.get("/api/v1/predictions/NOPE")
     assert (missing.status_code, missing.json()["type"]) == (404, "urn:tickstream:problem:unknown-symbol")

@@ -403,7 +403,7 @@ def test_login_is_accepted_before_anything_is_subscribed_to() -> None:
                 settings_with_keys(),
                 deliver=lambda _name, fresh: ticks.extend(fresh),
                 gaps=MemoryGaps(),
-                patience=QUICK,
+                patience=dataclasses.replace(QUICK, silence_seconds=DEADLINE_SECONDS),  # one login, however busy we are
                 socket_url=f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}",
             )
             async with running(stream):
