@@ -6,7 +6,7 @@ from itertools import chain
 from local.jars import ROOT
 
 _CODE = ("alerts", "api", "core", "jobs", "local", "metrics", "ml", "producers", "stores")
-_NUMBER = re.compile(r"^_(?:\w+_)?LOCK(?:_\w+)? = ([0-9_]+)", re.MULTILINE)
+_NUMBER = re.compile(r"^_?(?:\w+_)?LOCK(?:_\w+)? = ([0-9_]+)", re.MULTILINE)
 _TAKEN = re.compile(r"pg_(?:try_)?advisory_(?:xact_)?lock\(")
 
 
