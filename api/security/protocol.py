@@ -144,7 +144,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._discarded = 0
         self._disarm()
         self.flow.resume_reading()
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # not where TLS ends here
+            self.transport.write_eof()
         self._end_timer = self.loop.call_later(self.header_seconds, self.transport.close)
 
     def _discard(self, size: int) -> None:
