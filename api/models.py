@@ -299,6 +299,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     )
 }
 
+REFUSED: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (422, 503)}
+"""Of what needs no symbol."""
 _LINKS = {
     "Link": {"description": "the pages `next` and `prev`, RFC 8288", "schema": {"type": "string"}},
     "X-Truncated": {"description": "there is more than `limit` from here on", "schema": {"type": "string"}},

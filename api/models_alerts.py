@@ -6,9 +6,8 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from alerts.rules import Rule
-from api.cursor import MAX_LENGTH
 from api.models import Answer, Time
-from api.params import DEFAULT_LIMIT, MAX_LIMIT
+from api.params import DEFAULT_LIMIT, MAX_LIMIT, Cursor
 from api.params import Time as TimeParam
 from core.validate import SYMBOL_PATTERN
 
@@ -17,9 +16,6 @@ DAY_HOURS = 24
 _ID = "0b8d7d5e-9a52-4d0e-a2f9-3ff6c1f2a7f1"
 Severity = Literal["info", "warning", "critical"]
 AlertState = Literal["firing", "resolved"]
-Cursor = Annotated[
-    str, Field(max_length=MAX_LENGTH, description="`next` of an answer, to go on with the same query from there")
-]
 
 
 class RulesQuery(BaseModel):
@@ -28,7 +24,7 @@ class RulesQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="how many rules at most")
-    cursor: Cursor | None = None
+    cursor: Cursor = None
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -47,7 +43,7 @@ class AlertsQuery(BaseModel):
     )
     state: AlertState | None = Field(None, description="missing: all")
     limit: int = Field(100, ge=1, le=MAX_ALERTS, description="how many alerts at most, newest first")
-    cursor: Cursor | None = None
+    cursor: Cursor = None
 
     @property
     def identity(self) -> tuple[object, ...]:

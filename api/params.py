@@ -189,6 +189,13 @@ Symbol = Annotated[
 ]
 
 
+Cursor = Annotated[
+    str | None,
+    Field(max_length=MAX_LENGTH, description="`next` of an answer, to go on with the same query from there"),
+]
+"""Of answers that lead one way; None for the first page."""
+
+
 class NoQuery(BaseModel):
     """Nothing may be asked for: a parameter that changes nothing would read as if it did."""
 

@@ -13,6 +13,21 @@ _GLOB = str.maketrans({sign: f"\\{sign}" for sign in r"\{}[]*?"})
 
 
 @contextmanager
+def locked(path: Path) -> Iterator[int | None]:
+    """A file that is locked, as a descriptor; None when somebody else has the lock. Raises OSError."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def own_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """A new folder `PREFIX…`, removed at the end; those that dead processes have left are removed first.
 

@@ -15,14 +15,13 @@ _SHOWN = f"""
     {EPOCH_US.format('p."start"')} AS "start", {EPOCH_US.format("p.outcome_at")} AS outcome_us,
     {EPOCH_US.format("p.made_at")} AS made_us"""
 _ORDER = 'p."start" DESC, p.horizon, p.made_at DESC, p.model COLLATE "C"'
-# What comes after a place in this order; everything where none is given.
+# What comes after a key in this order; everything where none is given.
 _AFTER = """
-    (%(start)s::timestamptz IS NULL OR p."start" < %(start)s OR (p."start" = %(start)s AND (
-        p.horizon > %(horizon)s OR (p.horizon = %(horizon)s AND (
-            p.made_at < %(made)s OR (p.made_at = %(made)s AND p.model COLLATE "C" > %(model)s))))))"""
+    p."start" <= coalesce(%(start)s::timestamptz, 'infinity') AND (
+        p."start" IS DISTINCT FROM %(start)s OR p.horizon > %(horizon)s OR (p.horizon = %(horizon)s AND (
+            p.made_at < %(made)s OR (p.made_at = %(made)s AND p.model COLLATE "C" > %(model)s))))"""
 _NEWEST_KEYS = f"""
-    SELECT p."start" FROM predictions AS p WHERE symbol = %(symbol)s AND "interval" = %(interval)s
-      AND p."start" <= coalesce(%(start)s::timestamptz, 'infinity') AND {_AFTER}
+    SELECT p."start" FROM predictions AS p WHERE symbol = %(symbol)s AND "interval" = %(interval)s AND {_AFTER}
     ORDER BY {_ORDER} LIMIT %(limit)s"""
 _EXTENT = f"""
     SELECT {EPOCH_US.format('min("start")')} AS low, {EPOCH_US.format('max("start")')} AS high
@@ -68,7 +67,7 @@ _SCORECARD = f"""
     SELECT model, horizon, block{_TOTAL} FROM found GROUP BY model, horizon, block ORDER BY model, horizon, block"""
 
 
-class Place(NamedTuple):
+class Key(NamedTuple):
     """The key of one of a symbol's predictions; times in epoch microseconds."""
 
     start: int
@@ -77,10 +76,10 @@ class Place(NamedTuple):
     model: str
 
 
-def _after(place: Place | None) -> dict[str, Any]:
-    if place is None:
-        return dict.fromkeys(Place._fields)
-    return place._asdict() | {"start": to_time(place.start), "made": to_time(place.made)}
+def _after(key: Key | None) -> dict[str, Any]:
+    if key is None:
+        return dict.fromkeys(Key._fields)
+    return key._asdict() | {"start": to_time(key.start), "made": to_time(key.made)}
 
 
 class PredictionReader(Pooled):
@@ -93,14 +92,12 @@ class PredictionReader(Pooled):
     def __init__(self, dsn: str, *, timeout: float = TIMEOUT_SECONDS, pool_size: int = 2) -> None:
         super().__init__(dsn, "predictions", timeout=timeout, pool_size=pool_size, options=_READING)
 
-    async def extent(
-        self, symbol: str, interval: str, limit: int, place: Place | None = None
-    ) -> tuple[int, int] | None:
+    async def extent(self, symbol: str, interval: str, limit: int, after: Key | None = None) -> tuple[int, int] | None:
         """Start of the first and the last bar of a symbol's newest `limit` predictions; None without any.
 
-        With a place, of those that come after it: the older ones, and of its bar those of greater horizons.
+        With a key, of those that come after it: the older ones, and of its bar those of greater horizons.
         """
-        asked = {"symbol": symbol, "interval": interval, "limit": limit} | _after(place)
+        asked = {"symbol": symbol, "interval": interval, "limit": limit} | _after(after)
         (row,) = await self._rows(_EXTENT, asked)
         return None if row["low"] is None else (row["low"], row["high"])
 
@@ -112,16 +109,16 @@ class PredictionReader(Pooled):
         extent: tuple[int, int],
         until_us: int,
         sessions: Sequence[int],
-        place: Place | None = None,
+        after: Key | None = None,
     ) -> list[dict[str, Any]]:
-        """The newest of a symbol's predictions after the bars of an extent, and after a place, by bar, then horizon.
+        """The newest of a symbol's predictions after the bars of an extent, and after a key, by bar, then horizon.
 
         With `outcome` and `outcome_state`: outcomes are looked for among the bars that start before `until`. The state
         is `pending`, `known`, or `other-session` where the session ended before; the outcome is a log return, None
         unless it is known.
         """
         values = window(interval, extent[0], until_us, sessions) | {"beyond": to_time(extent[1] + 1)}
-        return await self._rows(_NEWEST, values | {"symbol": symbol, "limit": limit} | _after(place))
+        return await self._rows(_NEWEST, values | {"symbol": symbol, "limit": limit} | _after(after))
 
     async def latest(self, interval: str) -> list[dict[str, Any]]:
         """The newest prediction of every symbol and horizon, by symbol and horizon."""

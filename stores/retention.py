@@ -20,8 +20,6 @@ _SLICE = """
 """
 _TICKS = _SLICE.format(table="ticks", old="symbol = %(symbol)s AND event_time < %(before)s")
 _OLD_BARS = 'symbol = %(symbol)s AND "interval" = %(interval)s AND "start" < %(before)s'
-
-
 # A note of a bar of which the log has nothing any more: nobody can hold the bar against it.
 _NOTES = """
     DELETE FROM unchecked_bars AS u USING unnest(%s::text[], %s::interval[]) AS i (name, length)

@@ -11,7 +11,7 @@ from alerts.rules import Rule, as_it_counts
 from alerts.trials import Trial, tried
 from api.cursor import Place, write_cursor
 from api.errors import InvalidParameter, Stated
-from api.models import PROBLEMS, Problem
+from api.models import REFUSED, Problem
 from api.models_alerts import (
     DAY_HOURS,
     AlertModel,
@@ -44,7 +44,6 @@ def _problem(text: str) -> dict[str, Any]:
 
 
 Responses = dict[int | str, dict[str, Any]]
-REFUSED: Responses = {status: PROBLEMS[status] for status in (422, 503)}
 NO_RULE = REFUSED | {404: _problem("There is no such rule")}
 TAKEN: Responses = {409: _problem("Another rule has this name")}
 STALE: Responses = {

@@ -7,11 +7,11 @@ from fastapi import APIRouter, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
-from api.cursor import MAX_LENGTH, Place, write_cursor
-from api.models import PROBLEMS
+from api.cursor import Place, write_cursor
+from api.models import PROBLEMS, REFUSED
 from api.models_anomalies import AnomaliesAnswer, AnomalyRulesAnswer, RuleState, SeverityName
 from api.paging import place_at
-from api.params import DEFAULT_LIMIT, Configured, Found, IntervalName, NoParams
+from api.params import DEFAULT_LIMIT, Configured, Cursor, Found, IntervalName, NoParams
 from api.params import Time as TimeParam
 from api.render import Json, time_text
 from api.times import MAX_TIME_US, format_time
@@ -22,7 +22,6 @@ from stores.anomalies import Asked
 
 router = APIRouter(prefix="/api/v1/anomalies", tags=["anomalies"])
 MAX_ROWS = 5_000
-REFUSED: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (422, 503)}
 _FILTERS = ("symbol", "interval", "rule", "severity", "state", "start", "end")
 
 
@@ -48,9 +47,7 @@ class AnomaliesQuery(BaseModel):
     start: TimeParam | None = Field(None, description="first moment at which a bar may start; missing: open")
     end: TimeParam | None = Field(None, description="moment after the last; missing: open")
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_ROWS, description="how many at most, newest first")
-    cursor: str | None = Field(
-        None, max_length=MAX_LENGTH, description="`next` of an answer, to go on with the same query from there"
-    )
+    cursor: Cursor = None
 
     @field_validator("end")
     @classmethod

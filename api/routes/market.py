@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from api.figures import standing_json
-from api.models import PROBLEMS
+from api.models import REFUSED
 from api.models_market import OverviewAnswer
 from api.overview import ordered, read_overview
 from api.params import Configured, Now
@@ -13,7 +13,7 @@ from api.render import Json
 router = APIRouter(prefix="/api/v1/market", tags=["market"])
 
 
-@router.get("/overview", response_model=OverviewAnswer, responses={key: PROBLEMS[key] for key in (422, 503)})
+@router.get("/overview", response_model=OverviewAnswer, responses=REFUSED)
 async def overview(query: OverviewParams, settings: Configured, market: Market, board: Board, clock: Now) -> Json:
     """Every symbol in its newest session: price, change against the last close before it, range, volume.
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from api.caching import cache_stats
 from api.job_states import jobs_json
-from api.models import PROBLEMS
+from api.models import PROBLEMS, REFUSED
 from api.models_market import CacheAnswer, KafkaAnswer, LatencyAnswer, ThroughputAnswer
 from api.models_pipeline import DeadLettersAnswer, GapCounts, JobsAnswer, QueriesAnswer, StoresAnswer
 from api.params import Configured, History, Live, NoParams, Now
@@ -27,10 +27,9 @@ T = TypeVar("T")
 WINDOWS = (1, 5, 15)  # minutes
 # Bars of a minute are final about the watermark delay after it; one that nobody finished counts as nothing.
 LATEST_MINUTES = 2
-DOWN: dict[int | str, dict[str, Any]] = {key: PROBLEMS[key] for key in (422, 503)}
 
 
-@router.get("/latency", response_model=LatencyAnswer, responses={key: PROBLEMS[key] for key in (422, 503)})
+@router.get("/latency", response_model=LatencyAnswer, responses=REFUSED)
 async def latency(query: LatencyParams, settings: Configured, market: Market, board: Board, clock: Now) -> Json:
     """From tick to Redis and from tick to the stores, stage by stage, over the last minutes.
 
@@ -52,7 +51,7 @@ async def latency(query: LatencyParams, settings: Configured, market: Market, bo
     )
 
 
-@router.get("/throughput", response_model=ThroughputAnswer, responses=DOWN)
+@router.get("/throughput", response_model=ThroughputAnswer, responses=REFUSED)
 async def throughput(_: NoParams, settings: Configured, market: Market, clock: Now) -> Json:
     """Ticks and bars per second over 1, 5 and 15 minutes, from final bars."""
     names = [interval.name for interval in settings.bar_intervals]
@@ -64,13 +63,13 @@ async def throughput(_: NoParams, settings: Configured, market: Market, clock: N
     return Json({"to": time_text(to_us), "windows": windows})
 
 
-@router.get("/cache", response_model=CacheAnswer, responses=DOWN)
+@router.get("/cache", response_model=CacheAnswer, responses=REFUSED)
 async def cache(_: NoParams, board: Board) -> Json:
     """What Redis counts, and this worker's own store of rendered answers."""
     return Json({"redis": _redis_json(await board.info()), "responses": cache_stats()})
 
 
-@router.get("/kafka", response_model=KafkaAnswer, responses=DOWN)
+@router.get("/kafka", response_model=KafkaAnswer, responses=REFUSED)
 async def kafka(_: NoParams, brokers: Brokers, clock: Now) -> Json:
     """Topics with their offsets, and how far their readers are behind.
 
@@ -112,7 +111,7 @@ async def stores(_: NoParams, settings: Configured, history: History, live: Live
     return Json({"at": time_text(clock.now_us()), "stores": {probe.store: probe.as_json() for probe in probes}})
 
 
-@router.get("/dead-letters", response_model=DeadLettersAnswer, responses={key: PROBLEMS[key] for key in (422, 503)})
+@router.get("/dead-letters", response_model=DeadLettersAnswer, responses=REFUSED)
 async def dead_letters(query: DeadLettersParams, brokers: Brokers, clock: Now) -> Json:
     """Records that were refused, newest first, and how many there are."""
     now_us = clock.now_us()
@@ -133,7 +132,7 @@ async def dead_letters(query: DeadLettersParams, brokers: Brokers, clock: Now) -
     )
 
 
-@router.get("/gaps", response_model=GapCounts, responses={key: PROBLEMS[key] for key in (422, 503)})
+@router.get("/gaps", response_model=GapCounts, responses=REFUSED)
 async def gaps(query: GapsParams, market: Market, clock: Now) -> Json:
     """How many gaps feeds noticed, by what became of them."""
     now_us = clock.now_us()
@@ -141,7 +140,7 @@ async def gaps(query: GapsParams, market: Market, clock: Now) -> Json:
     return Json({"at": time_text(now_us), "hours": query.hours} | found | {"newest": time_text(found["newest"])})
 
 
-@router.get("/jobs", response_model=JobsAnswer, responses={key: PROBLEMS[key] for key in (422, 503)})
+@router.get("/jobs", response_model=JobsAnswer, responses=REFUSED)
 async def jobs(query: JobsParams, settings: Configured, market: Market, clock: Now) -> Json:
     """The scheduler's jobs: when each is due, how it went, and whether it was missed.
 

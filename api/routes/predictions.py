@@ -7,20 +7,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from api.cursor import MAX_LENGTH, write_cursor
-from api.cursor import Place as CursorPlace
+from api.cursor import Place, write_cursor
 from api.model_card import models_answer
-from api.models import PROBLEMS
+from api.models import PROBLEMS, REFUSED
 from api.models_predictions import LatestPredictionsAnswer, ModelsAnswer, PredictionsAnswer, ScorecardAnswer
 from api.paging import place_at
-from api.params import Configured, History, IntervalQuery, Live, Now, Predicted, Remembered, Symbol
+from api.params import Configured, Cursor, History, IntervalQuery, Live, Now, Predicted, Remembered, Symbol
 from api.reading import ensure_known
 from api.render import Json, time_text
 from api.scorecard import scorecard
 from api.trading_days import trading_days
 from core.intervals import DAY_US, Interval
 from core.skill import HOUR_US, block_lengths
-from stores.prediction_reads import Place
+from stores.prediction_reads import Key
 
 router = APIRouter(prefix="/api/v1/predictions", tags=["predictions"])
 MAX_ROWS = 1000
@@ -29,7 +28,6 @@ MAX_HOURS = 24 * 7  # sums are kept for a little longer (stores/prediction_score
 MOST_BARS_AHEAD = 1000
 MARGIN_US = 12 * DAY_US
 _TIMES = ("start", "outcome_us", "made_us")
-NO_SYMBOL: dict[int | str, dict[str, Any]] = {key: PROBLEMS[key] for key in (422, 503)}
 
 
 class PredictionsQuery(IntervalQuery):
@@ -38,9 +36,7 @@ class PredictionsQuery(IntervalQuery):
     limit: int = Field(
         60, ge=1, le=MAX_ROWS, description="how many rows at most, one per bar and horizon, newest first"
     )
-    cursor: str | None = Field(
-        None, max_length=MAX_LENGTH, description="`next` of an answer, to go on with the same query from there"
-    )
+    cursor: Cursor = None
 
 
 class ScorecardQuery(IntervalQuery):
@@ -50,7 +46,7 @@ class ScorecardQuery(IntervalQuery):
 
 
 # The three paths below are more special than the symbol's, and come first.
-@router.get("", response_model=LatestPredictionsAnswer, responses=NO_SYMBOL)
+@router.get("", response_model=LatestPredictionsAnswer, responses=REFUSED)
 async def latest_predictions(query: Annotated[IntervalQuery, Query()], predicted: Predicted, clock: Now) -> Json:
     """The newest prediction of every symbol and horizon; empty while no model has been trained."""
     rows = await predicted.latest(query.interval)
@@ -58,7 +54,7 @@ async def latest_predictions(query: Annotated[IntervalQuery, Query()], predicted
     return Json({"interval": query.interval, "now": time_text(clock.now_us()), "predictions": shown})
 
 
-@router.get("/scorecard", response_model=ScorecardAnswer, responses=NO_SYMBOL)
+@router.get("/scorecard", response_model=ScorecardAnswer, responses=REFUSED)
 async def prediction_scorecard(
     query: Annotated[ScorecardQuery, Query()],
     predicted: Predicted,
@@ -108,30 +104,30 @@ async def predictions(
 ) -> Json:
     """The newest predictions of a symbol, with their outcomes as far as these are known."""
     identity = ("predictions", symbol, query.interval)
-    place = None if query.cursor is None else _place(query.cursor, identity)
-    found = await predicted.extent(symbol, query.interval, query.limit + 1, place)
+    after = None if query.cursor is None else _key(query.cursor, identity)
+    found = await predicted.extent(symbol, query.interval, query.limit + 1, after)
     rows: list[dict[str, Any]] = []
     if found is None:
         await ensure_known(symbol, history, live)
     else:
         until_us = found[1] + MOST_BARS_AHEAD * query.bar_interval.us + MARGIN_US
         sessions = await _sessions(found[0], min(until_us, clock.now_us() + 1), settings.calendar)
-        rows = await predicted.newest(symbol, query.interval, query.limit + 1, found, until_us, sessions, place)
+        rows = await predicted.newest(symbol, query.interval, query.limit + 1, found, until_us, sessions, after)
     shown, more = rows[: query.limit], len(rows) > query.limit
     beyond = write_cursor(_place_of(shown[-1]), identity) if more else None
     said = {"symbol": symbol, "interval": query.interval, "truncated": more, "next": beyond}
     return Json(said | {"predictions": [_prediction_json(row, query.bar_interval) for row in shown]})
 
 
-def _place(cursor: str, identity: object) -> Place:
+def _key(cursor: str, identity: object) -> Key:
     """Raises InvalidParameter for a cursor that does not fit."""
     place = place_at(cursor, identity)
     made, _, model = place.identity.partition("|")
-    return Place(place.us, place.seq, int(made), model)
+    return Key(place.us, place.seq, int(made), model)
 
 
-def _place_of(row: Mapping[str, Any]) -> CursorPlace:
-    return CursorPlace("older", row["start"], row["horizon"], f"{row['made_us']}|{row['model']}")
+def _place_of(row: Mapping[str, Any]) -> Place:
+    return Place("older", row["start"], row["horizon"], f"{row['made_us']}|{row['model']}")
 
 
 async def _sessions(since_us: int, until_us: int, calendar: str) -> list[int]:

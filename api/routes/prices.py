@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api.errors import UnknownJob
-from api.models import PROBLEMS, PollAccepted, PollJob, PollJobs, PriceAnswer
+from api.models import PROBLEMS, REFUSED, PollAccepted, PollJob, PollJobs, PriceAnswer
 from api.params import DEFAULT_LIMIT, MAX_LIMIT, Configured, History, Live, Now, Polled, Polling
 from api.polling import PollRequest, PriceQuery, check_possible, check_quota
 from api.pricing import read_price
@@ -22,7 +22,6 @@ router = APIRouter(prefix="/api/v1/prices", tags=["prices"])
 JOBS = "/api/v1/prices/poll"
 NO_JOB: dict[int | str, dict[str, Any]] = PROBLEMS | {404: PROBLEMS[404] | {"description": "There is no such job"}}
 NO_PRICE: dict[int | str, dict[str, Any]] = PROBLEMS | {404: PROBLEMS[404] | {"description": "No price is known"}}
-REFUSED: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (422, 503)}
 LOCATION: dict[int | str, dict[str, Any]] = {
     202: {"headers": {"Location": {"description": "of the job", "schema": {"type": "string"}}}}
 }

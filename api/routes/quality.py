@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.models import PROBLEMS
+from api.models import PROBLEMS, REFUSED
 from api.models_quality import (
     AmendmentsAnswer,
     GapsAnswer,
@@ -32,7 +32,6 @@ MAX_RUNS = 1000
 MAX_ROWS = 1000
 MAX_DAY_ROWS = 50_000
 DAYS = 14
-NO_SYMBOL: dict[int | str, dict[str, Any]] = {key: PROBLEMS[key] for key in (422, 503)}
 
 
 class QualityQuery(BaseModel):
@@ -85,7 +84,7 @@ class LateTicksQuery(BaseModel):
 
 
 # The three paths below are more special than the symbol's, and come first.
-@router.get("/quality/days", response_model=QualityDaysAnswer, responses=NO_SYMBOL)
+@router.get("/quality/days", response_model=QualityDaysAnswer, responses=REFUSED)
 async def quality_days(query: Annotated[DaysQuery, Query()], history: History, clock: Now) -> Json:
     """The bars checked and amended of every symbol by UTC day, and the totals of each day."""
     last = query.last or EPOCH + timedelta(days=clock.now_us() // DAY_US)
@@ -98,7 +97,7 @@ async def quality_days(query: Annotated[DaysQuery, Query()], history: History, c
     return Json({**said, "totals": [_day_json(row) for row in totals], "days": [_day_json(row) for row in rows]})
 
 
-@router.get("/quality/amendments", response_model=AmendmentsAnswer, responses=NO_SYMBOL)
+@router.get("/quality/amendments", response_model=AmendmentsAnswer, responses=REFUSED)
 async def amendments(query: Annotated[AmendmentsQuery, Query()], history: History, clock: Now) -> Json:
     """The bars that were amended last, with what they were before, and how many there were by reason.
 
@@ -112,7 +111,7 @@ async def amendments(query: Annotated[AmendmentsQuery, Query()], history: Histor
     return Json({**said, "truncated": len(rows) > query.limit, "amendments": shown})
 
 
-@router.get("/quality/gaps", response_model=GapsAnswer, responses=NO_SYMBOL)
+@router.get("/quality/gaps", response_model=GapsAnswer, responses=REFUSED)
 async def gaps(query: Annotated[GapsQuery, Query()], history: History) -> Json:
     """Gaps that feeds have noticed, and what became of them. Ticks that came later are in their bars."""
     since_us = 0 if query.since is None else query.since
@@ -136,7 +135,7 @@ async def quality(symbol: Symbol, query: Annotated[QualityQuery, Query()], histo
     return Json({"symbol": symbol, "days": [_day_json(row) for row in rows]})
 
 
-@router.get("/metrics/late-ticks", response_model=LateTicksAnswer, responses=NO_SYMBOL)
+@router.get("/metrics/late-ticks", response_model=LateTicksAnswer, responses=REFUSED)
 async def late_ticks(query: Annotated[LateTicksQuery, Query()], history: History) -> Json:
     """How many ticks came behind the watermark and how late, by run of reconciling."""
     runs = await history.late_ticks(query.limit)

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from api.models import PROBLEMS, SymbolsAnswer
+from api.models import REFUSED, SymbolsAnswer
 from api.params import History, Live, NoParams
 from api.reading import live_symbols
 from api.render import Json, time_text
@@ -10,7 +10,7 @@ from api.render import Json, time_text
 router = APIRouter(prefix="/api/v1", tags=["symbols"])
 
 
-@router.get("/symbols", response_model=SymbolsAnswer, responses={key: PROBLEMS[key] for key in (422, 503)})
+@router.get("/symbols", response_model=SymbolsAnswer, responses=REFUSED)
 async def symbols(_: NoParams, history: History, live: Live) -> Json:
     """Every symbol that was ever stored, by name, and those that so far are only seen live."""
     stored = {row["symbol"]: row for row in await history.symbols()}

@@ -1,7 +1,5 @@
 """Making a backup: first how far the tick log is, then the snapshot, then what is newer than both."""
 
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from core.errors import InputError, StoreUnavailable
 from jobs.backups import database, files, places, topics
 from jobs.backups.manifest import PREFIX, Manifest, Places, backups, entry_of, save
 from jobs.backups.topics import Topics
+from jobs.folders import locked
 
 # What makes bars, and what a restored stack should be given again.
 SETTINGS = ("intervals", "ruleset", "indicators", "calendar", "lateness_seconds", "future_tolerance_seconds",
@@ -143,14 +142,10 @@ def _topics(
 @contextmanager
 def _alone(into: Path) -> Iterator[None]:
     """Two at once would remove each other's unfinished folders."""
-    descriptor = os.open(into / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(into / ".lock") as lock:
+        if lock is None:
+            raise InputError(f"another backup is being made in {into}")
         yield
-    except BlockingIOError:
-        raise InputError(f"another backup is being made in {into}") from None
-    finally:
-        os.close(descriptor)
 
 
 def _clear_unfinished(into: Path) -> None:

@@ -1,15 +1,15 @@
 """Running one job to its end: alone, last in the queue for processors, its end noted in `job_runs`."""
 
-import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from conf.settings import Settings
 from core.errors import StoreUnavailable
+from jobs.folders import locked
 from local.jars import ROOT
 from local.priority import stand_back
 from stores.job_runs import JobRuns
@@ -34,7 +34,8 @@ def run_job(settings: Settings, name: str, command: Sequence[str], due_us: int) 
     dsn = settings.postgres_dsn.get_secret_value()
     folder = settings.data_path / "jobs"
     try:
-        with JobRuns(dsn) as runs, _locked(folder / f"{name}.lock") as lock:
+        folder.mkdir(parents=True, exist_ok=True)
+        with JobRuns(dsn) as runs, locked(folder / f"{name}.lock") as lock:
             if lock is None or not runs.lock(name):
                 sys.stderr.write(f"schedule: {name} runs already\n")
                 return ALREADY_RUNS
@@ -45,22 +46,6 @@ def run_job(settings: Settings, name: str, command: Sequence[str], due_us: int) 
     except (StoreUnavailable, OSError) as error:
         sys.stderr.write(f"schedule: {name} was not run: {error}\n")
         return NO_STORE
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[int | None]:
-    """A file that is locked, as a descriptor; None when somebody else has the lock."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-        else:
-            yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _noted(dsn: str, runs: JobRuns, number: int, code: int, last: str) -> None:

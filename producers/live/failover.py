@@ -55,10 +55,11 @@ class Failover:
         if len(set(names)) < len(names):
             raise InputError(f"a provider cannot be its own backup: {', '.join(names)}")
         self.changes: list[Change] = []
+        feeds = [kind(settings) for kind in kinds]
         self.lanes = {
             symbol: Lane(
                 symbol,
-                [(kind.name, kind(settings).tape_of(symbol)) for kind in kinds],
+                [(feed.name, feed.tape_of(symbol)) for feed in feeds],
                 seams or Seams(),
                 tolerance_us=settings.future_tolerance_us,
             )

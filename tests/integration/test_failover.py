@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,17 +15,16 @@ from conf.settings import Settings
 from conf.topics import TICKS
 from core.records import Tick
 from producers.feeds import Coinbase
-from producers.live import MemoryGaps, NoRoute, State
-from producers.live.failover import Failover
+from producers.live import NoRoute, State
 from producers.live.feeder import Feeder
 from producers.live.lanes import Seams
 from producers.publish import Publisher
 from tests.feed_server import SYMBOLS, FeedServer, Session, ticks_of
-from tests.feeds import settings_with_keys
 from tests.integration.test_live_stream import QUICK, until
 from tests.oracles import oracle_bars
 from tests.streaming import close_all, run_available
 from tests.topics import read_ticks
+from tests.two_feeds import TwoFeeds
 
 SEAMS = Seams(lag_seconds=0.4, steady_seconds=0.5, overlap_seconds=60, tolerance_seconds=0.2, kept_seconds=600)
 
@@ -42,32 +41,11 @@ class Two(Coinbase):
     name, also, tape = "two", (), "test"
 
 
-class Market:
-    """Two servers of the same market, and what a failover over them delivered."""
+class Market(TwoFeeds):
+    """Two servers of the same market."""
 
-    def __init__(self, first: FeedServer, second: FeedServer, deliver: Any = None, **options: Any) -> None:
-        self.servers = (first, second)
-        self.ticks: list[Tick] = []
-        self.gaps = MemoryGaps()
-        self._also = deliver
-        given: dict[str, Any] = {
-            "deliver": self._take,
-            "gaps": self.gaps,
-            "patience": QUICK,
-            "seams": SEAMS,
-            "socket_urls": {"one": first.socket_url, "two": second.socket_url},
-            "rest_urls": {"one": first.rest_url, "two": second.rest_url},
-        }
-        self.failover = Failover([One, Two], SYMBOLS, settings_with_keys(), **(given | options))
-
-    def _take(self, name: str, ticks: list[Tick]) -> None:
-        self.ticks += ticks
-        if self._also is not None:
-            self._also(name, ticks)
-
-    @property
-    def changes(self) -> Counter[tuple[str, str]]:
-        return Counter((change.before, change.after) for change in self.failover.changes)
+    kinds = (One, Two)
+    usual: ClassVar[dict[str, Any]] = {"patience": QUICK, "seams": SEAMS}
 
     def complete(self) -> bool:
         return Counter(map(content, self.ticks)) == Counter(map(content, self.servers[0].ticks))

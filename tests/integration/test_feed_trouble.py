@@ -3,20 +3,16 @@
 import asyncio
 import contextlib
 import json
-from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
-from core.records import Tick
 from local.server import free_port
 from producers.feeds import Coinbase
-from producers.live import MemoryGaps
-from producers.live.failover import Failover
 from producers.live.lanes import Seams
 from tests.feed_server import SYMBOLS, FeedServer, Session
-from tests.feeds import settings_with_keys
 from tests.integration.test_live_stream import QUICK, Uncounted, running, until, watch
+from tests.two_feeds import TwoFeeds
 
 
 class First(Coinbase):
@@ -35,21 +31,11 @@ PATIENT = replace(QUICK, connect_seconds=10)  # a busy machine is no lost provid
 SEAMS = Seams(market_lag_seconds=8, steady_seconds=0.3, kept_seconds=600)
 
 
-class Market:
-    """Two servers of the same trades, and what a failover over them delivered."""
+class Market(TwoFeeds):
+    """Two servers of the same trades."""
 
-    def __init__(self, first: FeedServer, second: FeedServer, **options: Any) -> None:
-        self.ticks: list[Tick] = []
-        self.gaps = MemoryGaps()
-        given: dict[str, Any] = {
-            "deliver": lambda _name, ticks: self.ticks.extend(ticks),
-            "gaps": self.gaps,
-            "patience": PATIENT,
-            "seams": SEAMS,
-            "socket_urls": {"first": first.socket_url, "second": second.socket_url},
-            "rest_urls": {"first": first.rest_url, "second": second.rest_url},
-        }
-        self.failover = Failover([First, Second], SYMBOLS, settings_with_keys(), **(given | options))
+    kinds = (First, Second)
+    usual: ClassVar[dict[str, Any]] = {"patience": PATIENT, "seams": SEAMS}
 
     def count(self, source: str) -> int:
         return sum(tick.source == source for tick in self.ticks)
@@ -58,10 +44,6 @@ class Market:
     def filled(self) -> int:
         """How many trades came of history."""
         return sum(settled.filled for settled in self.gaps.settled.values())
-
-    @property
-    def changes(self) -> Counter[tuple[str, str]]:
-        return Counter((change.before, change.after) for change in self.failover.changes)
 
 
 async def slowly(session: Session) -> None:
